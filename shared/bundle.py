@@ -1,0 +1,164 @@
+"""The bundle: one folder that says all the service needs to serve a target, and nothing else says it.
+
+``bundle.json`` is written last, by rename, so that a half-written bundle is never seen.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from shared.errors import BundleError
+from shared.geometry import CropRule
+from shared.landmarks import SCHEMES
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "bundle.json"
+
+TargetId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]  # a plain name: no way out of the folder
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TensorSpec(_Frozen):
+    """A tensor at the network's edge. `shape` has None where any batch size goes; `low` and `high` bound its values."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    low: float
+    high: float
+
+
+class FileRef(_Frozen):
+    """A file of the bundle's folder, and the hash of its bytes."""
+
+    file: FileName
+    sha256: Sha256
+
+
+class OnnxFile(FileRef):
+    """An ONNX network of one input and one output, both float32."""
+
+    input: TensorSpec
+    output: TensorSpec
+
+
+class TrainingData(_Frozen):
+    """What the target was learned from, and who allows it."""
+
+    description: str
+    licence: str
+    consent: str | None = Field(description="Id of the record in which the person agreed, or None: see the licence.")
+    frames: Mapping[str, int] = Field(description="Frames of each split: train, validation, test.")
+
+
+class Measured(_Frozen):
+    """One figure: on which split, of how many frames."""
+
+    value: float
+    split: Literal["validation", "test"]
+    frames: int = Field(ge=1)
+
+
+class BundleManifest(_Frozen):
+    """``bundle.json``. Landmarks are in crop units, [0, 1], unless said otherwise."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    target: TargetId
+    display_name: str
+    scheme: str
+    crop: CropRule
+    image_size: int = Field(ge=16, le=2048)
+    converter: OnnxFile
+    tl2f: OnnxFile
+    reference: FileRef
+    neutral: tuple[tuple[float, float], ...] = Field(description="The target's landmarks in the reference picture.")
+    detector: str
+    data: TrainingData
+    metrics: Mapping[str, Measured]
+    versions: Mapping[str, str]
+    config: Mapping[str, Any] = Field(description="The training run's whole configuration.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "BundleManifest":
+        if self.scheme not in SCHEMES:
+            raise ValueError(f"unknown landmark scheme '{self.scheme}'; this version knows {sorted(SCHEMES)}")
+        count = SCHEMES[self.scheme].count
+        if len(self.neutral) != count:
+            raise ValueError(f"neutral has {len(self.neutral)} points; scheme '{self.scheme}' has {count}")
+        points, picture = (None, count, 2), (None, 3, self.image_size, self.image_size)
+        for label, spec, expected in (
+            ("converter input", self.converter.input, points),
+            ("converter output", self.converter.output, points),
+            ("tl2f input", self.tl2f.input, points),
+            ("tl2f output", self.tl2f.output, picture),
+        ):
+            if spec.shape != expected:
+                raise ValueError(f"{label} has the shape {spec.shape}; expected {expected}")
+        return self
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in lower-case hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_bundle(folder: Path) -> BundleManifest:
+    """Read a bundle's manifest and verify every file it names.
+
+    Raises BundleError, saying what is wrong, for a missing or unreadable manifest, a schema newer than ours, a folder
+    whose name is not the target's, a missing file, or bytes that do not match their hash.
+    """
+    path = folder / MANIFEST_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise BundleError(f"{folder.name}: no {MANIFEST_NAME}; export the target again.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{folder.name}: {MANIFEST_NAME} can't be read: {error}") from error
+    try:
+        header = _Header.model_validate_json(text)
+        if header.schema_version > SCHEMA_VERSION:
+            raise BundleError(
+                f"{folder.name}: schema version {header.schema_version} is newer than this service's {SCHEMA_VERSION}; "
+                "upgrade the service."
+            )
+        manifest = BundleManifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise BundleError(f"{folder.name}: {MANIFEST_NAME} is not valid at {where}: {first['msg']}") from error
+    if manifest.target != folder.name:
+        raise BundleError(f"{folder.name}: the manifest is that of '{manifest.target}'; folder and target must agree.")
+    for ref in (manifest.converter, manifest.tl2f, manifest.reference):
+        file = folder / ref.file
+        if not file.is_file():
+            raise BundleError(f"{folder.name}: the file {ref.file} is missing; export the target again.")
+        if hash_file(file) != ref.sha256:
+            raise BundleError(f"{folder.name}: {ref.file} is damaged (its SHA-256 is not the manifest's).")
+    return manifest
+
+
+def write_manifest(manifest: BundleManifest, folder: Path) -> None:
+    """Write ``bundle.json`` beside the files it names, whole or not at all. Call it after them."""
+    part = folder / f".{MANIFEST_NAME}.part"
+    with part.open("w", encoding="utf-8") as file:
+        file.write(manifest.model_dump_json(indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(folder / MANIFEST_NAME)
+
+
+class _Header(BaseModel):
+    """The one field that every schema version has."""
+
+    model_config = ConfigDict(extra="ignore")
+    schema_version: int

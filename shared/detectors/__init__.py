@@ -1,0 +1,26 @@
+"""Landmark detectors: `mesh` is embedded (models/mesh, ONNX), `fan` needs the extra of that name."""
+
+from pathlib import Path
+
+from shared.detectors.protocol import DetectedFace, DetectorUnavailableError, LandmarkDetector
+
+__all__ = ["DETECTOR_NAMES", "DetectedFace", "DetectorUnavailableError", "LandmarkDetector", "load_detector"]
+
+DETECTOR_NAMES = ("mesh", "fan")
+
+
+def load_detector(name: str, models_dir: Path, threads: int = 2) -> LandmarkDetector:
+    """Load the detector called `name`; `mesh` reads its networks from `models_dir / "mesh"`.
+
+    `threads` bounds the CPU threads inside one call. Raises `DetectorUnavailableError`. Only the detector asked for is
+    imported.
+    """
+    if name == "mesh":
+        from shared.detectors.mesh import MeshDetector
+
+        return MeshDetector(models_dir / "mesh", threads=threads)
+    if name == "fan":
+        from shared.detectors.fan import FanDetector
+
+        return FanDetector()
+    raise DetectorUnavailableError(f"no landmark detector is called {name!r}; there are: {', '.join(DETECTOR_NAMES)}")

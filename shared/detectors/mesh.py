@@ -1,0 +1,153 @@
+"""The embedded detector: BlazeFace, then MediaPipe's face mesh, then its eye network for the lids.
+
+The mesh runs twice a face: BlazeFace's box is unsteady, so the second pass looks at the square that the first pass's own
+points give, as MediaPipe does from frame to frame in video. Here each picture stands alone, without memory.
+Sources: Kartynnik et al., Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs (2019); Ablavatski et
+al., Real-time Pupil Tracking from Monocular Video (2020).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from PIL import Image
+
+from shared.detectors.blazeface import BlazeFace, FaceCandidate, bound_region, measure_overlap, plan_views
+from shared.detectors.protocol import DetectedFace, DetectorUnavailableError
+from shared.detectors.region import Region, bound_points, cut_region, measure_angle
+
+MIN_PRESENCE = 0.5
+REGION_SCALE = 1.5
+EYE_REGION_SCALE = 2.3
+SMALL_FACE = 0.2  # of a view's side: where the smallest face found is below it, still smaller ones may have been missed
+SAME_FACE = 0.3
+
+# Vertices of MediaPipe's canonical face mesh. Left and right are those of the picture of a person who faces it.
+LEFT_EYE_CORNERS = (33, 133)  # outer, inner
+RIGHT_EYE_CORNERS = (362, 263)  # inner, outer
+# The eye network's first 16 points: the lower lid from outer to inner corner, then the upper lid between the corners.
+LEFT_LIDS = (33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173)
+RIGHT_LIDS = (263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398)
+
+MESH_TO_IBUG68 = (
+    *(127, 234, 93, 58, 172, 136, 149, 148),  # jaw, from the ear at the left
+    152,  # chin
+    *(377, 378, 365, 397, 288, 323, 454, 356),  # jaw, to the ear at the right
+    *(70, 63, 105, 66, 107),  # left brow, outer end first
+    *(336, 296, 334, 293, 300),  # right brow, inner end first
+    *(168, 197, 5, 4),  # bridge of the nose down to its tip
+    *(98, 97, 2, 326, 327),  # under the nose
+    *(33, 160, 158, 133, 153, 144),  # left eye: outer corner, upper lid, inner corner, lower lid
+    *(362, 385, 387, 263, 373, 380),  # right eye: inner corner, upper lid, outer corner, lower lid
+    *(61, 40, 37, 0, 267, 270, 291),  # upper edge of the upper lip
+    *(321, 314, 17, 84, 91),  # lower edge of the lower lip, back to the left
+    *(78, 81, 13, 311, 308),  # lower edge of the upper lip
+    *(402, 14, 178),  # upper edge of the lower lip, back to the left
+)
+
+
+@dataclass(frozen=True)
+class MeshFace:
+    """All 468 points `(468, 2)` in picture pixels, and the presence of a face in [0, 1]."""
+
+    points: NDArray[np.float32]
+    presence: float
+
+
+def open_session(path: Path, threads: int) -> ort.InferenceSession:
+    """Open one ONNX file on the CPU; idle threads sleep, since a service has other work for the cores."""
+    if not path.is_file():
+        raise DetectorUnavailableError(
+            f"{path.name} is not in {path.parent}; `python -m trainer.convert_mesh` makes models/mesh again"
+        )
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+class MeshDetector:
+    """Finds faces and their 68 points with the networks of `models/mesh`."""
+
+    name = "mesh"
+    scheme = "ibug68"
+
+    def __init__(self, models: Path, threads: int = 2) -> None:
+        """Load the networks from the folder `models`, each with `threads` CPU threads."""
+        self.faces = BlazeFace(open_session(models / "face_detection.onnx", threads))
+        self.mesh = open_session(models / "face_mesh.onnx", threads)
+        self.eye = open_session(models / "eye.onnx", threads)
+        self.mesh_size = int(self.mesh.get_inputs()[0].shape[1])
+        self.eye_size = int(self.eye.get_inputs()[0].shape[1])
+
+    def detect(self, image: NDArray[np.uint8]) -> list[DetectedFace]:
+        """Return the faces of an RGB picture `(H, W, 3)`, the largest first; an empty list where there is none."""
+        return [
+            DetectedFace(np.ascontiguousarray(face.points[list(MESH_TO_IBUG68)]), face.presence)
+            for face in self.find_meshes(image)
+        ]
+
+    def find_meshes(self, image: NDArray[np.uint8]) -> list[MeshFace]:
+        """Return all mesh points of every face of an RGB picture `(H, W, 3)`, the largest face first."""
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(f"expected a uint8 RGB picture (H, W, 3), got {image.dtype} {image.shape}")
+        picture = Image.fromarray(image)
+        found: list[MeshFace] = []
+        for views in plan_views(picture.width, picture.height):
+            for candidate in self.faces.find_candidates(picture, views):
+                face = self.trace_face(picture, candidate)
+                if face is not None and not is_known(face, found):
+                    found.append(face)
+            if found and min(map(measure_face, found)) > SMALL_FACE * views[0].side:
+                break
+        return sorted(found, key=measure_face, reverse=True)
+
+    def trace_face(self, picture: Image.Image, candidate: FaceCandidate) -> MeshFace | None:
+        """Find the mesh of one candidate; None where the mesh sees no face in it."""
+        face = self.fit_mesh(picture, candidate.region)
+        if face.presence < MIN_PRESENCE:
+            return None
+        angle = measure_angle(face.points[LEFT_EYE_CORNERS[0]], face.points[RIGHT_EYE_CORNERS[1]])
+        face = self.fit_mesh(picture, bound_points(face.points, angle, REGION_SCALE))
+        if face.presence < MIN_PRESENCE:
+            return None
+        return MeshFace(self.refine_lids(picture, face.points), face.presence)
+
+    def fit_mesh(self, picture: Image.Image, region: Region) -> MeshFace:
+        """Run the mesh once, on one region of the picture."""
+        cut = cut_region(picture, region, self.mesh_size)
+        points, logit = self.mesh.run(["points", "presence"], {"image": cut[None]})
+        presence = float(1 / (1 + np.exp(-np.clip(logit[0, 0], -100, 100))))
+        return MeshFace(region.to_picture(points[0, :, :2] / self.mesh_size), presence)
+
+    def refine_lids(self, picture: Image.Image, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the mesh `(468, 2)` with the lids where the eye network sees them: the mesh is slow to close an eye."""
+        regions = [
+            bound_points(points[[start, end]], measure_angle(points[start], points[end]), EYE_REGION_SCALE)
+            for start, end in (LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS)
+        ]
+        left, right = (cut_region(picture, region, self.eye_size) for region in regions)
+        pair = np.stack([left, right[:, ::-1]])  # the network knows one eye; the other is shown to it mirrored
+        (contours,) = self.eye.run(["contour"], {"image": pair})  # (2, 71, 3)
+        lids = contours[:, : len(LEFT_LIDS), :2] / self.eye_size
+        lids[1, :, 0] = 1 - lids[1, :, 0]
+        refined = points.copy()
+        refined[list(LEFT_LIDS)] = regions[0].to_picture(lids[0])
+        refined[list(RIGHT_LIDS)] = regions[1].to_picture(lids[1])
+        return refined
+
+
+def measure_face(face: MeshFace) -> float:
+    """Return the side in pixels of the square with the area of the points' bounding box."""
+    return float(np.sqrt(np.prod(np.ptp(face.points, axis=0))))
+
+
+def is_known(face: MeshFace, found: list[MeshFace]) -> bool:
+    """Whether a face already found lies in the same place."""
+    boxes = np.array([bound_region(bound_points(each.points, 0.0, 1.0)) for each in found], np.float32).reshape(-1, 4)
+    return bool((measure_overlap(bound_region(bound_points(face.points, 0.0, 1.0)), boxes) > SAME_FACE).any())

@@ -1,0 +1,86 @@
+"""A turned square of a picture: cut it out for a network, and bring the network's points back.
+
+    unit square of the region        picture, pixels
+    (0,0)---x--->(1,0)
+      |                              p = centre + side * R(angle) (q - 1/2)
+      y                              angle in radians, from x right towards y down
+      v
+    (0,1)        (1,1)
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class Region:
+    """A square with its centre and side in picture pixels, turned by `angle`."""
+
+    x: float
+    y: float
+    side: float
+    angle: float = 0.0
+
+    def to_picture(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Map points of the unit square `(..., 2)` to the picture."""
+        cos, sin = math.cos(self.angle) * self.side, math.sin(self.angle) * self.side
+        matrix = np.array([[cos, sin], [-sin, cos]], np.float32)  # row vectors: q @ matrix
+        centre = np.array([self.x, self.y], np.float32)
+        mapped: NDArray[np.float32] = (points - np.float32(0.5)) @ matrix + centre
+        return mapped
+
+    def to_unit(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Map picture points `(..., 2)` to the unit square: the inverse of `to_picture`."""
+        cos, sin = math.cos(self.angle) / self.side, math.sin(self.angle) / self.side
+        matrix = np.array([[cos, -sin], [sin, cos]], np.float32)
+        centre = np.array([self.x, self.y], np.float32)
+        mapped: NDArray[np.float32] = (points - centre) @ matrix + np.float32(0.5)
+        return mapped
+
+
+def bound_points(points: NDArray[np.float32], angle: float, scale: float) -> Region:
+    """Return the square at `angle` around picture points `(N, 2)`, its side `scale` times their longer extent."""
+    level = Region(0.0, 0.0, 1.0, angle)
+    turned = level.to_unit(points)
+    low, high = turned.min(axis=0), turned.max(axis=0)
+    centre = level.to_picture((low + high) / np.float32(2))
+    side = max(float((high - low).max()) * scale, 1.0)
+    return Region(float(centre[0]), float(centre[1]), side, angle)
+
+
+def measure_angle(start: NDArray[np.float32], end: NDArray[np.float32]) -> float:
+    """Return the angle in radians, from x right towards y down, of the line between two picture points."""
+    return math.atan2(float(end[1] - start[1]), float(end[0] - start[0]))
+
+
+def cut_region(picture: Image.Image, region: Region, size: int) -> NDArray[np.uint8]:
+    """Resample a region of an RGB picture to `(size, size, 3)`; black where it leaves the picture.
+
+    A region much larger than `size` is averaged down by whole blocks first, or a bilinear cut would skip pixels.
+    """
+    corners = region.to_picture(np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32))
+    factor = int(region.side / size)
+    left = top = 0.0
+    if factor >= 2:
+        low, high = np.floor(corners.min(axis=0)) - factor, np.ceil(corners.max(axis=0)) + factor
+        x0, y0 = max(int(low[0]), 0), max(int(low[1]), 0)
+        x1, y1 = min(int(high[0]), picture.width), min(int(high[1]), picture.height)
+        if x1 <= x0 or y1 <= y0:
+            return np.zeros((size, size, 3), np.uint8)
+        picture = picture.reduce(factor, (x0, y0, x1, y1))
+        left, top = float(x0), float(y0)
+    else:
+        factor = 1
+    step = region.side / size / factor  # Pillow samples at pixel centres on both sides, as the convention here is
+    cos, sin = math.cos(region.angle) * step, math.sin(region.angle) * step
+    x, y = (float(corners[0, 0]) - left) / factor, (float(corners[0, 1]) - top) / factor
+    cut = picture.transform(
+        (size, size), Image.Transform.AFFINE, (cos, -sin, x, sin, cos, y), Image.Resampling.BILINEAR
+    )
+    return np.asarray(cut)

@@ -1,0 +1,143 @@
+"""The square face crop: from one picture's landmarks alone, its warp, and the way back.
+
+Pixel coordinates are continuous: a picture covers [0, W] x [0, H] and the centre of its first pixel is (0.5, 0.5). In
+crop units the crop covers [0, 1] x [0, 1]. The crop never rotates: roll stays in the landmarks.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.errors import LandmarksError
+from shared.landmarks import Points
+from shared.pixels import Image8
+
+
+class CropRule(BaseModel):
+    """How the crop follows from the landmarks.
+
+    The crop's centre is the mean of `centre_points` moved down by `drop` sides; its side is `factor` times the RMS
+    distance of `scale_points` from their own mean. Both lists name points that speech does not move, so that the head
+    does not breathe when the mouth opens.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    centre_points: tuple[int, ...] = Field(min_length=1)
+    scale_points: tuple[int, ...] = Field(min_length=2)
+    factor: float = Field(gt=0, le=100)
+    drop: float = Field(ge=-1, le=1)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """An upright square of a picture: its centre (x, y) and its side, in pixels of the picture."""
+
+    x: float
+    y: float
+    side: float
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom in pixels of the picture; may reach beyond it."""
+        half = self.side / 2
+        return self.x - half, self.y - half, self.x + half, self.y + half
+
+    def to_unit(self, points: Points) -> Points:
+        """Pixels of the picture -> crop units."""
+        left, top, _, _ = self.box
+        return ((points - np.array([left, top])) / self.side).astype(np.float32)
+
+    def from_unit(self, points: Points) -> Points:
+        """Crop units -> pixels of the picture."""
+        left, top, _, _ = self.box
+        return (points * self.side + np.array([left, top])).astype(np.float32)
+
+
+def find_crop(points: Points, rule: CropRule) -> Crop:
+    """The crop of one face, from its landmarks alone. Raises LandmarksError where the scale points coincide."""
+    anchor = points[list(rule.scale_points)].astype(np.float64)
+    spread = float(np.sqrt(((anchor - anchor.mean(axis=0)) ** 2).sum(axis=1).mean()))
+    if spread <= 1e-6 * max(1.0, float(np.abs(points).max())):
+        raise LandmarksError("The points that set the crop's scale all lie on one spot; eyes and nose must differ.")
+    side = rule.factor * spread
+    x, y = points[list(rule.centre_points)].astype(np.float64).mean(axis=0)
+    return Crop(x=float(x), y=float(y) + rule.drop * side, side=side)
+
+
+def cut_crop(image: Image8, crop: Crop, size: int) -> Image8:
+    """The crop of a picture at ``(size, size, 3)``, low-passed where it shrinks, edge pixels repeated beyond the edge."""
+    height, width = image.shape[:2]
+    left, top, right, bottom = crop.box
+    pad = max(0, int(np.ceil(max(-left, -top, right - width, bottom - height))) + 1)
+    # A crop far beyond the picture would pad without end; what lies further out than one crop side is cut off by it.
+    pad = min(pad, int(np.ceil(crop.side)) + 1)
+    if pad:
+        image = np.pad(image, ((pad, pad), (pad, pad), (0, 0)), mode="edge")
+    limit_x, limit_y = image.shape[1], image.shape[0]
+    box = (
+        min(max(left + pad, 0), limit_x - 1),
+        min(max(top + pad, 0), limit_y - 1),
+        max(min(right + pad, limit_x), 1),
+        max(min(bottom + pad, limit_y), 1),
+    )
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC, box=box))
+
+
+def paste_crop(image: Image8, face: Image8, crop: Crop, outline: Points) -> Image8:
+    """A face picture of the crop put back into the picture it was cut from, blended inside the `outline`.
+
+    `outline` are landmarks in crop units; the blend covers their convex hull, widened, with a soft edge.
+    """
+    size = face.shape[0]
+    mask = Image.new("L", (size, size), 0)
+    ImageDraw.Draw(mask).polygon([(float(x) * size, float(y) * size) for x, y in _convex_hull(outline)], fill=255)
+    grow = max(3, size // 16) | 1
+    mask = mask.filter(ImageFilter.MaxFilter(grow)).filter(ImageFilter.GaussianBlur(grow / 2))
+    height, width = image.shape[:2]
+    left, top, right, bottom = crop.box
+    x0, y0 = max(0, int(np.floor(left))), max(0, int(np.floor(top)))
+    x1, y1 = min(width, int(np.ceil(right))), min(height, int(np.ceil(bottom)))
+    if x0 >= x1 or y0 >= y1:
+        return image.copy()
+    scale = size / crop.side
+    coefficients = (scale, 0.0, (x0 - left) * scale, 0.0, scale, (y0 - top) * scale)
+    shrink = max(1.0, scale)
+    sources = [Image.fromarray(face), mask]
+    if shrink > 1.0:  # Affine sampling does not low-pass: shrink first, then place.
+        small = max(1, round(crop.side))
+        sources = [source.resize((small, small), Image.Resampling.BICUBIC) for source in sources]
+        coefficients = (small / crop.side, 0.0, (x0 - left) * small / crop.side) + (
+            0.0,
+            small / crop.side,
+            (y0 - top) * small / crop.side,
+        )
+    placed, weight = (
+        np.asarray(source.transform((x1 - x0, y1 - y0), Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC))
+        for source in sources
+    )
+    alpha = weight[..., None].astype(np.float32) / 255
+    result = image.copy()
+    under = result[y0:y1, x0:x1].astype(np.float32)
+    result[y0:y1, x0:x1] = np.round(under + (placed.astype(np.float32) - under) * alpha).astype(np.uint8)
+    return result
+
+
+def _convex_hull(points: Points) -> list[tuple[float, float]]:
+    """Andrew's monotone chain: the hull's corners in order."""
+    ordered = sorted({(float(x), float(y)) for x, y in points})
+
+    def chain(path: list[tuple[float, float]]) -> list[tuple[float, float]]:
+        hull: list[tuple[float, float]] = []
+        for point in path:
+            while len(hull) >= 2:
+                (ax, ay), (bx, by) = hull[-2], hull[-1]
+                if (bx - ax) * (point[1] - ay) - (by - ay) * (point[0] - ax) > 0:
+                    break
+                hull.pop()
+            hull.append(point)
+        return hull[:-1]
+
+    return chain(ordered) + chain(ordered[::-1])

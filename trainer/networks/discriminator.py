@@ -1,0 +1,44 @@
+"""D, the PatchGAN discriminator (paper, section 2.2, after its reference [25])."""
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from trainer.networks.tl2f import init_kaiming
+
+
+class DiscriminatorConfig(BaseModel):
+    """Widths of D."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: tuple[int, ...] = Field(default=(32, 64, 128, 256), min_length=1)
+    spectral_norm: bool = True
+
+
+class PatchDiscriminator(nn.Module):
+    """D_t: a picture -> one real-or-made logit for every overlapping patch, and the features on the way.
+
+    Four stride-2 convolutions by default: at 256x256 the logits are 16x16, each of a patch of about 76 pixels.
+    """
+
+    def __init__(self, config: DiscriminatorConfig) -> None:
+        super().__init__()
+        widths = (3, *config.channels)
+        self.layers = nn.ModuleList(
+            nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1)
+            for before, after in zip(widths, widths[1:], strict=False)
+        )
+        self.logits = nn.Conv2d(widths[-1], 1, kernel_size=3, padding=1)
+        self.activate = nn.LeakyReLU(0.2)
+        init_kaiming(self)
+        if config.spectral_norm:
+            for layer in (*self.layers, self.logits):
+                spectral_norm(layer)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:  # (B, 3, H, W) -> (B, 1, h, w), features
+        features: list[Tensor] = []
+        for layer in self.layers:
+            images = self.activate(layer(images))
+            features.append(images)
+        return self.logits(images), features
