@@ -48,12 +48,14 @@ class Crop:
     def to_unit(self, points: Points) -> Points:
         """Pixels of the picture -> crop units."""
         left, top, _, _ = self.box
-        return ((points - np.array([left, top])) / self.side).astype(np.float32)
+        units: Points = ((points - np.array([left, top])) / self.side).astype(np.float32)
+        return units
 
     def from_unit(self, points: Points) -> Points:
         """Crop units -> pixels of the picture."""
         left, top, _, _ = self.box
-        return (points * self.side + np.array([left, top])).astype(np.float32)
+        pixels: Points = (points * self.side + np.array([left, top])).astype(np.float32)
+        return pixels
 
 
 def find_crop(points: Points, rule: CropRule) -> Crop:

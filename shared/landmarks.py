@@ -26,7 +26,8 @@ class Scheme:
 
     `groups` covers every index once. `flip[i]` is the index that point i becomes in the mirrored picture. `strokes` are
     the outlines to draw: (indices, closed). `openings` are the (upper, lower) index rows that part when a feature
-    opens: ``mouth``, ``right_eye``, ``left_eye``. `rigid` are the points that neither mouth nor lids nor brows move.
+    opens: ``mouth``, ``right_eye``, ``left_eye``. `rigid` are the points that neither mouth nor lids nor brows move;
+    `eye_corners` run from the right eye's outer corner to the left eye's outer corner.
     """
 
     name: str
@@ -36,6 +37,8 @@ class Scheme:
     strokes: tuple[tuple[tuple[int, ...], bool], ...]
     openings: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
     rigid: tuple[int, ...]
+    eye_corners: tuple[int, int, int, int]
+    nose_tip: int
 
 
 def _span(first: int, last: int) -> tuple[int, ...]:
@@ -83,6 +86,8 @@ IBUG68 = Scheme(
         "left_eye": ((43, 44), (47, 46)),
     },
     rigid=(*range(27, 36), 36, 39, 42, 45),
+    eye_corners=(36, 39, 42, 45),
+    nose_tip=30,
 )
 
 WFLW98 = Scheme(
@@ -128,6 +133,8 @@ WFLW98 = Scheme(
         "left_eye": ((69, 70, 71), (75, 74, 73)),
     },
     rigid=(*range(51, 60), 60, 64, 68, 72),
+    eye_corners=(60, 64, 68, 72),
+    nose_tip=54,
 )
 
 SCHEMES: Mapping[str, Scheme] = {scheme.name: scheme for scheme in (IBUG68, WFLW98)}

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from shared.detectors.protocol import DetectedFace, DetectorUnavailableError, LandmarkDetector
+from shared.detectors.protocol import DetectedFace, LandmarkDetector
+from shared.errors import DetectorUnavailableError
 
 __all__ = ["DETECTOR_NAMES", "DetectedFace", "DetectorUnavailableError", "LandmarkDetector", "load_detector"]
 

@@ -22,6 +22,7 @@ from shared.detectors.region import Region, cut_region, measure_angle
 MIN_SCORE = 0.5
 SAME_FACE = 0.3  # intersection over union from which two boxes are one face
 REGION_SCALE = 1.5  # the mesh wants forehead and chin, and some room around
+SAME_PLACE = 0.4  # the same, for two finds of one face by different means
 GRID_STRIDES = (8, 16, 16, 16)
 ANCHORS_PER_CELL = 2
 BATCH = 16
@@ -111,11 +112,18 @@ class BlazeFace:
                 found += self.read_view(view, raw, logits[:, 0])
         return keep_distinct(found)
 
-    def read_view(
-        self, view: Region, raw: NDArray[np.float32], logits: NDArray[np.float32]
-    ) -> list[FaceCandidate]:
+    def score_region(self, picture: Image.Image, region: Region) -> float:
+        """Return the score of the face that fills this region as a candidate's would; 0 where there is none."""
+        scores = [
+            candidate.score
+            for candidate in self.find_candidates(picture, [region])
+            if measure_overlap(bound_region(region), bound_region(candidate.region)[None])[0] > SAME_PLACE
+        ]
+        return max(scores, default=0.0)
+
+    def read_view(self, view: Region, raw: NDArray[np.float32], logits: NDArray[np.float32]) -> list[FaceCandidate]:
         """Decode one view's outputs, `(896, 16)` and `(896,)`; overlapping boxes are averaged by their scores."""
-        scores = 1 / (1 + np.exp(-np.clip(logits, -100, 100)))
+        scores = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
         rows = np.flatnonzero(scores >= MIN_SCORE)
         rows = rows[np.argsort(-scores[rows])]
         scores = scores[rows]
@@ -127,7 +135,7 @@ class BlazeFace:
         while len(rows):
             same = measure_overlap(boxes[0], boxes) > SAME_FACE
             same[0] = True
-            mean = np.average(points[same], axis=0, weights=scores[same])
+            mean = np.average(points[same], axis=0, weights=scores[same]).astype(np.float32)
             centre, extent, eyes = view.to_picture(mean[0]), mean[1].max(), view.to_picture(mean[2:4])
             side = max(float(extent) * view.side * REGION_SCALE, 1.0)
             region = Region(float(centre[0]), float(centre[1]), side, measure_angle(eyes[0], eyes[1]))

@@ -9,16 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class DetectorUnavailableError(Exception):
-    """The named detector does not exist, or something it needs (a package, its weights) is missing."""
-
-
 @dataclass(frozen=True)
 class DetectedFace:
     """One face in a picture.
 
-    `landmarks` is float32 `(N, 2)`: x right, y down, in pixels of the picture. A pixel's centre lies at its index + 0.5,
-    so the picture spans `[0, W] x [0, H]`; points may lie outside where the picture cuts the face.
+    `landmarks` is float32 `(N, 2)`: x right, y down, in pixels of the picture. A pixel's centre lies at its index
+    + 0.5, so the picture spans `[0, W] x [0, H]`; points may lie outside where the picture cuts the face.
     `score` is in [0, 1].
     """
 

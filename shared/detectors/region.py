@@ -1,11 +1,11 @@
 """A turned square of a picture: cut it out for a network, and bring the network's points back.
 
-    unit square of the region        picture, pixels
-    (0,0)---x--->(1,0)
-      |                              p = centre + side * R(angle) (q - 1/2)
-      y                              angle in radians, from x right towards y down
-      v
-    (0,1)        (1,1)
+unit square of the region        picture, pixels
+(0,0)---x--->(1,0)
+  |                              p = centre + side * R(angle) (q - 1/2)
+  y                              angle in radians, from x right towards y down
+  v
+(0,1)        (1,1)
 """
 
 from __future__ import annotations
@@ -32,16 +32,14 @@ class Region:
         cos, sin = math.cos(self.angle) * self.side, math.sin(self.angle) * self.side
         matrix = np.array([[cos, sin], [-sin, cos]], np.float32)  # row vectors: q @ matrix
         centre = np.array([self.x, self.y], np.float32)
-        mapped: NDArray[np.float32] = (points - np.float32(0.5)) @ matrix + centre
-        return mapped
+        return np.asarray((points - np.float32(0.5)) @ matrix + centre, np.float32)
 
     def to_unit(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map picture points `(..., 2)` to the unit square: the inverse of `to_picture`."""
         cos, sin = math.cos(self.angle) / self.side, math.sin(self.angle) / self.side
         matrix = np.array([[cos, -sin], [sin, cos]], np.float32)
         centre = np.array([self.x, self.y], np.float32)
-        mapped: NDArray[np.float32] = (points - centre) @ matrix + np.float32(0.5)
-        return mapped
+        return np.asarray((points - centre) @ matrix + np.float32(0.5), np.float32)
 
 
 def bound_points(points: NDArray[np.float32], angle: float, scale: float) -> Region:
@@ -59,28 +57,29 @@ def measure_angle(start: NDArray[np.float32], end: NDArray[np.float32]) -> float
     return math.atan2(float(end[1] - start[1]), float(end[0] - start[0]))
 
 
-def cut_region(picture: Image.Image, region: Region, size: int) -> NDArray[np.uint8]:
-    """Resample a region of an RGB picture to `(size, size, 3)`; black where it leaves the picture.
+def cut_region(picture: Image.Image, region: Region, size: int, extend: bool = False) -> NDArray[np.uint8]:
+    """Resample a region of an RGB picture to `(size, size, 3)`.
 
+    Where the region leaves the picture it is black, or continues the picture's border pixels with `extend`.
     A region much larger than `size` is averaged down by whole blocks first, or a bilinear cut would skip pixels.
     """
     corners = region.to_picture(np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32))
-    factor = int(region.side / size)
-    left = top = 0.0
-    if factor >= 2:
-        low, high = np.floor(corners.min(axis=0)) - factor, np.ceil(corners.max(axis=0)) + factor
-        x0, y0 = max(int(low[0]), 0), max(int(low[1]), 0)
-        x1, y1 = min(int(high[0]), picture.width), min(int(high[1]), picture.height)
-        if x1 <= x0 or y1 <= y0:
-            return np.zeros((size, size, 3), np.uint8)
-        picture = picture.reduce(factor, (x0, y0, x1, y1))
-        left, top = float(x0), float(y0)
-    else:
-        factor = 1
+    factor = max(int(region.side / size), 1)
+    x0, y0 = (int(low) for low in np.floor(corners.min(axis=0)) - factor)
+    x1, y1 = (int(high) for high in np.ceil(corners.max(axis=0)) + factor)
+    inside = (max(x0, 0), max(y0, 0), min(x1, picture.width), min(y1, picture.height))
+    if inside[2] <= inside[0] or inside[3] <= inside[1]:
+        return np.zeros((size, size, 3), np.uint8)
+    part = picture.crop(inside) if factor == 1 else picture.reduce(factor, inside)
+    left, top = inside[0], inside[1]
+    if extend and inside != (x0, y0, x1, y1):
+        before = [-(-(start - wanted) // factor) for start, wanted in zip(inside[:2], (x0, y0), strict=True)]
+        after = [-(-(wanted - end) // factor) for end, wanted in zip(inside[2:], (x1, y1), strict=True)]
+        around = ((before[1], after[1]), (before[0], after[0]), (0, 0))
+        part = Image.fromarray(np.pad(np.asarray(part), around, mode="edge"))
+        left, top = left - before[0] * factor, top - before[1] * factor
     step = region.side / size / factor  # Pillow samples at pixel centres on both sides, as the convention here is
     cos, sin = math.cos(region.angle) * step, math.sin(region.angle) * step
     x, y = (float(corners[0, 0]) - left) / factor, (float(corners[0, 1]) - top) / factor
-    cut = picture.transform(
-        (size, size), Image.Transform.AFFINE, (cos, -sin, x, sin, cos, y), Image.Resampling.BILINEAR
-    )
+    cut = part.transform((size, size), Image.Transform.AFFINE, (cos, -sin, x, sin, cos, y), Image.Resampling.BILINEAR)
     return np.asarray(cut)

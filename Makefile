@@ -1,0 +1,54 @@
+# LandmarkGAN. `make` alone lists the targets; everything lives in a virtual environment beside this file.
+
+PYTHON ?= python3
+# ONNXRUNTIME=gpu takes onnxruntime-gpu, in an environment of its own: the two wheels overwrite each other's files.
+ONNXRUNTIME ?= cpu
+VENV := .venv$(if $(filter gpu,$(ONNXRUNTIME)),-gpu)
+RUN := $(VENV)/bin/python
+comma := ,
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint data train evaluate bench clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+serve: $(VENV)/.has-service ## Start the HTTP service [ARGS=…] [ONNXRUNTIME=gpu]
+	@$(RUN) -m service $(ARGS)
+
+test: lint ## Check style and types, then run every test [ARGS=…]
+	@$(RUN) -m pytest $(ARGS)
+
+lint: $(VENV)/.has-service+trainer+fan+dev ## Check style and types alone
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
+
+data: $(VENV)/.has-trainer ## Fetch the sample media, prepare the datasets franck and cap [ARGS=…]
+	@$(RUN) -m trainer data $(ARGS)
+
+train: $(VENV)/.has-trainer ## Train a target: TARGET=name [VIDEO="a.mp4 b.mp4" | PHOTOS=dir | CELEBV=dir] [QUICK=1] [ARGS=…]
+	@$(RUN) -m trainer train $(if $(TARGET),--target '$(TARGET)') $(if $(VIDEO),--video $(VIDEO)) \
+		$(if $(PHOTOS),--photos '$(PHOTOS)') $(if $(CELEBV),--celebv '$(CELEBV)') $(if $(QUICK),--quick) $(ARGS)
+
+evaluate: $(VENV)/.has-service+trainer+evaluate+dev ## Measure the bundles on held-out frames and unseen faces [ARGS=…]
+	@$(RUN) -m trainer evaluate $(ARGS)
+
+bench: $(VENV)/.has-service+dev ## Time the generator and the endpoints on this machine [ARGS=…]
+	@$(RUN) -m benchmarks $(ARGS)
+
+clean: ## Remove the environments and caches; data/, runs/ and models/ stay
+	@rm -rf .venv .venv-gpu .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp for each set of extras, newer than the two files that decide what is installed: a second run installs nothing.
+$(VENV)/.has-%: pyproject.toml constraints.txt | $(VENV)/.made
+	@echo "Installing $(ONNXRUNTIME) $(subst +, ,$*) into $(VENV), once ..."
+	@$(RUN) -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(ONNXRUNTIME),$(subst +,$(comma),$*)]'
+	@touch $@
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "LandmarkGAN needs Python 3.11 or newer, and '$(PYTHON)' is not. Name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@

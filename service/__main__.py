@@ -1,0 +1,70 @@
+"""``python -m service``: the application under uvicorn, set up by LANDMARKGAN_* variables."""
+
+import logging
+import sys
+import threading
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+from pydantic import ValidationError
+
+from service.app import create_app
+from service.settings import Settings
+
+FAILED_START = 3
+
+
+class Server(uvicorn.Server):
+    """On the first signal /readyz says 503 for `drain_seconds`, so that a balancer looks elsewhere; then it closes."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, drain_seconds: float) -> None:
+        super().__init__(config)
+        self.application = app
+        self.drain_seconds = drain_seconds
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal came; a second one closes at once."""
+        lifecycle = self.application.state.lifecycle
+        if lifecycle.draining or not self.drain_seconds:
+            lifecycle.draining = True
+            super().handle_exit(sig, frame)
+            return
+        lifecycle.draining = True
+        timer = threading.Timer(self.drain_seconds, super().handle_exit, (sig, frame))
+        timer.daemon = True
+        timer.start()
+
+
+def main() -> int:
+    """Serve until a signal ends it. Returns the exit status: 2 for settings that are wrong, 3 for a failed start."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for each in error.errors():
+            name = "_".join(str(part) for part in each["loc"]).upper()
+            print(f"LANDMARKGAN_{name}: {each['msg']}", file=sys.stderr)
+        return 2
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,  # ours says more, and no more than it may
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.deadline_seconds) + 1,
+    )
+    server = Server(config, app, settings.drain_seconds)
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        return 0
+    return 0 if server.started else FAILED_START
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""The application, made from its settings and parts."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from service import __version__
+from service.accesslog import AccessLog
+from service.connection import BodyLimit
+from service.lifecycle import Lifecycle, load_studio
+from service.openapi import make_openapi
+from service.problems import install_handlers
+from service.routes import router
+from service.settings import Settings
+from shared.detectors import LandmarkDetector
+
+logger = logging.getLogger(__name__)
+
+DESCRIPTION = (
+    "Anyone's landmarks or picture in, a trained target's face out, with that expression and pose. Errors are "
+    "application/problem+json."
+)
+
+
+def create_app(settings: Settings, detector: LandmarkDetector | None = None) -> FastAPI:
+    """The service. Without a `detector`, the one that the settings name is loaded with the targets.
+
+    It answers at once, and is ready when `/readyz` says so; only where a GPU is required does the start wait for the
+    targets, so that a missing GPU is a failed start (StartError).
+    """
+    lifecycle = Lifecycle()
+    app = FastAPI(
+        title="LandmarkGAN",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lambda _: _live(lifecycle, settings, detector),
+        docs_url=None,  # FastAPI's pages load scripts from a foreign host; / lists the endpoints
+        redoc_url=None,
+    )
+    app.state.lifecycle = lifecycle
+    app.include_router(router)
+    install_handlers(app)
+    app.add_middleware(BodyLimit, max_json_bytes=settings.max_json_bytes, max_upload_bytes=settings.max_upload_bytes)
+    app.add_middleware(AccessLog)
+    app.openapi = make_openapi(app, lifecycle)  # type: ignore[method-assign]
+    return app
+
+
+@asynccontextmanager
+async def _live(lifecycle: Lifecycle, settings: Settings, detector: LandmarkDetector | None) -> AsyncIterator[None]:
+    loading = asyncio.create_task(_load(lifecycle, settings, detector))
+    if settings.require_gpu:
+        await loading
+    try:
+        yield
+    finally:
+        lifecycle.draining = True
+        await asyncio.gather(loading, return_exceptions=True)
+        if lifecycle.studio is not None:
+            await asyncio.to_thread(lifecycle.studio.close)
+
+
+async def _load(lifecycle: Lifecycle, settings: Settings, detector: LandmarkDetector | None) -> None:
+    try:
+        lifecycle.studio = await asyncio.to_thread(load_studio, settings, detector)
+    except Exception:
+        lifecycle.failure = "Loading failed; the service's log has the reason."
+        logger.exception("loading failed")
+        raise
+    logger.info("ready: %d targets", len(lifecycle.studio.catalogue.targets))

@@ -1,0 +1,76 @@
+"""The service's own exceptions; `service.problems` maps each to a status.
+
+LandmarkGANError (shared)
+└── ServiceError
+    ├── UnsupportedImageError, ImageTooLargeError   (ImageErrors too)
+    ├── UnknownTargetError, DamagedTargetError, UnnamedTargetError
+    ├── NoFaceError, FaceIndexError, OptionError, MediaTypeError
+    ├── QueueFullError, DeadlineError, NotReadyError, ClientGoneError
+    └── StartError                                  ends the start; never an answer
+"""
+
+from shared.errors import ImageError, LandmarkGANError
+
+
+class ServiceError(LandmarkGANError):
+    """Says what was wrong, and in `expected` what would have been right."""
+
+    def __init__(self, detail: str, expected: str | None = None) -> None:
+        super().__init__(detail)
+        self.expected = expected
+
+
+class UnsupportedImageError(ServiceError, ImageError):
+    """Bytes of no picture format that we read."""
+
+
+class ImageTooLargeError(ServiceError, ImageError):
+    """A picture with more bytes or pixels than allowed."""
+
+
+class UnknownTargetError(ServiceError):
+    """A target that there is no bundle of."""
+
+
+class DamagedTargetError(ServiceError):
+    """A target whose bundle was refused."""
+
+
+class UnnamedTargetError(ServiceError):
+    """A request that names no target, where there is no default."""
+
+
+class NoFaceError(ServiceError):
+    """A picture in which the detector sees no face."""
+
+
+class FaceIndexError(ServiceError):
+    """The number of a face that the picture does not have."""
+
+
+class OptionError(ServiceError):
+    """Options that do not go together."""
+
+
+class MediaTypeError(ServiceError):
+    """A body of another content type than the endpoint reads."""
+
+
+class QueueFullError(ServiceError):
+    """As many requests are waiting as may wait."""
+
+
+class DeadlineError(ServiceError):
+    """A request that could not be answered in time."""
+
+
+class NotReadyError(ServiceError):
+    """The service is loading, draining, or has no target."""
+
+
+class ClientGoneError(ServiceError):
+    """The client hung up: nobody reads the answer."""
+
+
+class StartError(ServiceError):
+    """The service must not start like this."""

@@ -1,0 +1,72 @@
+"""The OpenAPI document: FastAPI's, with a real face as the example, and problems as they are sent."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from service.lifecycle import Lifecycle
+from service.schemas import Problem
+
+PICTURES = ("image/jpeg", "image/png", "image/webp")
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+REFUSALS = {
+    "400": "A body that is not JSON or no form, or a damaged picture",
+    "404": "No such target",
+    "413": "A body or a picture too large",
+    "415": "A content type or a picture format that is not read",
+    "422": "Fields, landmarks or a picture that can't be used",
+    "503": "Loading, busy, too slow, or the target is damaged",
+}
+
+
+def make_openapi(app: FastAPI, lifecycle: Lifecycle) -> Callable[[], dict[str, Any]]:
+    """What `app.openapi` is replaced by. Built anew until a target is there to give the example."""
+    kept: dict[str, Any] = {}
+
+    def build() -> dict[str, Any]:
+        if kept:
+            return kept
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schemas = document["components"]["schemas"]
+        for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own, which are never sent
+            schemas.pop(name, None)
+        schemas["Problem"] = Problem.model_json_schema()
+        schemas["PortraitOut"]["description"] = "The answer where `response` is json."
+        for path, methods in document["paths"].items():
+            for method, operation in methods.items():
+                _describe_answers(path, method, operation["responses"])
+        example = make_example(lifecycle)
+        if example is not None:
+            body = document["paths"]["/synthesize"]["post"]["requestBody"]["content"]["application/json"]
+            body["examples"] = {"neutral": {"summary": "The target's own neutral face", "value": example}}
+            kept.update(document)
+        return document
+
+    return build
+
+
+def make_example(lifecycle: Lifecycle) -> dict[str, Any] | None:
+    """A body for POST /synthesize that works: the first target's neutral landmarks, as if in a 256-pixel picture."""
+    if lifecycle.studio is None or not lifecycle.studio.catalogue.targets:
+        return None
+    manifest = next(iter(lifecycle.studio.catalogue.targets.values())).manifest
+    points = [[round(x * 256, 1), round(y * 256, 1)] for x, y in manifest.neutral]
+    return {"target": manifest.target, "scheme": manifest.scheme, "landmarks": points, "format": "jpeg"}
+
+
+def _describe_answers(path: str, method: str, responses: dict[str, Any]) -> None:
+    if path in ("/synthesize", "/reenact"):
+        responses["200"]["content"] = dict.fromkeys(PICTURES, BINARY) | responses["200"]["content"]
+    if path.endswith("/reference"):
+        responses["200"]["content"] = dict.fromkeys(PICTURES, BINARY)
+    statuses = REFUSALS if method == "post" else {"503": REFUSALS["503"]}
+    if "{" in path:
+        statuses = statuses | {"404": REFUSALS["404"]}
+    responses.pop("422", None)
+    if path == "/livez":
+        return
+    for status, description in statuses.items():
+        content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        responses[status] = {"description": description, "content": content}

@@ -1,0 +1,167 @@
+"""The one map from exceptions to HTTP statuses, and the application/problem+json (RFC 9457) that carries them."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from service import errors
+from shared.detectors import DetectorUnavailableError
+from shared.errors import ImageError, LandmarkGANError, LandmarksError
+from shared.landmarks import MAX_COORDINATE, SCHEMES
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1
+SHOWN_ERRORS = 5
+SHOWN_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one kind of exception is answered. `retry`: the same request may succeed a moment later."""
+
+    status: int
+    slug: str
+    title: str
+    expected: str | None = None
+    retry: bool = False
+
+
+# What the framework itself refuses. The phrases of `http.HTTPStatus` change from one Python to the next.
+FRAMEWORK_KINDS: Mapping[int, Kind] = {
+    400: Kind(400, "body", "The body can't be read"),
+    404: Kind(404, "not-found", "There is nothing here"),
+    405: Kind(405, "method", "The method is not allowed"),
+    413: Kind(413, "body-too-large", "The body is too large"),
+}
+
+LANDMARKS_EXPECTED = (
+    f"A list of [x, y] pairs, finite numbers within ±{MAX_COORDINATE:g}, one for each point of a scheme: "
+    + ", ".join(f"{scheme.name} ({scheme.count} points)" for scheme in SCHEMES.values())
+    + "."
+)
+
+KINDS: Mapping[type[Exception], Kind] = {
+    LandmarksError: Kind(422, "landmarks", "The landmarks can't be used", LANDMARKS_EXPECTED),
+    ImageError: Kind(400, "picture-damaged", "The picture is damaged", "A whole JPEG, PNG or WebP file."),
+    errors.UnsupportedImageError: Kind(415, "picture-format", "The picture's format is not supported"),
+    errors.ImageTooLargeError: Kind(413, "picture-too-large", "The picture is too large"),
+    errors.UnknownTargetError: Kind(404, "unknown-target", "There is no such target"),
+    errors.DamagedTargetError: Kind(503, "damaged-target", "The target's bundle is damaged"),
+    errors.UnnamedTargetError: Kind(422, "unnamed-target", "No target was named"),
+    errors.NoFaceError: Kind(422, "no-face", "There is no face in the picture"),
+    errors.FaceIndexError: Kind(422, "face-index", "The picture has fewer faces"),
+    errors.OptionError: Kind(422, "options", "The options do not go together"),
+    errors.MediaTypeError: Kind(415, "content-type", "The body's content type is not supported"),
+    errors.QueueFullError: Kind(503, "busy", "The service is busy", retry=True),
+    errors.DeadlineError: Kind(503, "deadline", "The request took too long", retry=True),
+    errors.NotReadyError: Kind(503, "not-ready", "The service is not ready", retry=True),
+    errors.ClientGoneError: Kind(499, "client-gone", "The client hung up"),
+    DetectorUnavailableError: Kind(503, "no-detector", "The landmark detector is missing"),
+    LandmarkGANError: Kind(422, "refused", "The request was refused"),
+}
+
+
+class ProblemResponse(JSONResponse):
+    """Pure ASCII, so that a lone surrogate in a client's JSON, quoted back, can't break the answer."""
+
+    media_type = "application/problem+json"
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, ensure_ascii=True, allow_nan=False).encode("ascii")
+
+
+def make_problem(
+    kind: Kind,
+    detail: str,
+    expected: str | None = None,
+    errors: Sequence[Mapping[str, str]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> ProblemResponse:
+    """One problem as a response; the optional members are left out where there is nothing to say."""
+    content: dict[str, Any] = {
+        "type": f"urn:landmarkgan:problem:{kind.slug}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+    }
+    if expected or kind.expected:
+        content["expected"] = expected or kind.expected
+    if errors:
+        content["errors"] = list(errors)
+    sent = dict(headers or {})
+    if kind.retry:
+        sent["Retry-After"] = str(RETRY_SECONDS)
+    return ProblemResponse(content, status_code=kind.status, headers=sent)
+
+
+def answer_error(error: Exception) -> ProblemResponse:
+    """The answer to an exception of ours."""
+    kind = next(KINDS[base] for base in type(error).__mro__ if base in KINDS)
+    expected = error.expected if isinstance(error, errors.ServiceError) else None
+    return make_problem(kind, str(error), expected)
+
+
+def answer_http_error(error: HTTPException) -> ProblemResponse:
+    """The answer to what the framework refuses: unknown paths and methods, bodies too large or not readable."""
+    kind = FRAMEWORK_KINDS.get(error.status_code, Kind(error.status_code, "http", "The request was refused"))
+    detail = str(error.detail)
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        detail = "There is nothing at this path; / lists the endpoints."
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        detail = "This path does not take this method; the Allow header names those it takes."
+    return make_problem(kind, detail, headers=error.headers)
+
+
+def answer_validation_error(error: RequestValidationError) -> ProblemResponse:
+    """Which fields were wrong, in words, without quoting their values: 422, or 400 for a body that is not JSON."""
+    found = error.errors()
+    broken = next((each for each in found if each["type"] == "json_invalid"), None)
+    if broken is not None:
+        detail = f"The body is not JSON: {broken['ctx']['error']} at character {broken['loc'][-1]}."
+        return make_problem(Kind(400, "json", "The body is not JSON"), detail, "A JSON object.")
+    shown = [
+        {
+            "where": (".".join(str(part) for part in each["loc"][1:]) or str(each["loc"][0]))[:SHOWN_CHARACTERS],
+            "what": str(each["msg"])[:SHOWN_CHARACTERS],
+        }
+        for each in found[:SHOWN_ERRORS]
+    ]
+    more = f" (and {len(found) - len(shown)} more)" if len(found) > len(shown) else ""
+    detail = "; ".join(f"{each['where']}: {each['what']}" for each in shown) + more
+    return make_problem(Kind(422, "validation", "The request's fields are not valid"), detail, errors=shown)
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Make every error of the application a problem; unforeseen ones are logged and told without their trace."""
+
+    async def handle_own(request: Request, error: Exception) -> Response:
+        return answer_error(error)
+
+    async def handle_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return answer_http_error(error)
+
+    async def handle_validation(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return answer_validation_error(error)
+
+    async def handle_unforeseen(request: Request, error: Exception) -> Response:
+        logger.error("unforeseen error at %s", request.scope["path"].encode("unicode_escape").decode(), exc_info=error)
+        return make_problem(
+            Kind(500, "internal", "The service failed"), "This is a fault of the service; its log has the details."
+        )
+
+    app.add_exception_handler(LandmarkGANError, handle_own)
+    app.add_exception_handler(DetectorUnavailableError, handle_own)
+    app.add_exception_handler(HTTPException, handle_http)
+    app.add_exception_handler(RequestValidationError, handle_validation)
+    app.add_exception_handler(Exception, handle_unforeseen)

@@ -1,0 +1,160 @@
+"""The endpoints: each translates HTTP to a call of the studio, and its result to HTTP."""
+
+from typing import Annotated
+
+import onnxruntime
+from fastapi import APIRouter, Body, Depends, Form, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+
+from service import __version__
+from service.connection import run_while_connected
+from service.errors import MediaTypeError
+from service.lifecycle import Lifecycle
+from service.pages import render_index
+from service.reenact import Portrait, Studio
+from service.schemas import (
+    DamagedOut,
+    FacesOut,
+    PictureForm,
+    PortraitOut,
+    ReenactForm,
+    StateOut,
+    SynthesizeRequest,
+    TargetOut,
+    TargetsOut,
+    VersionOut,
+    to_milliseconds,
+)
+from shared.bundle import BundleManifest
+
+MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+
+
+def get_lifecycle(request: Request) -> Lifecycle:
+    """The application's state."""
+    lifecycle = request.app.state.lifecycle
+    assert isinstance(lifecycle, Lifecycle)
+    return lifecycle
+
+
+def get_studio(lifecycle: Annotated[Lifecycle, Depends(get_lifecycle)]) -> Studio:
+    """The studio, once it is loaded. Raises NotReadyError."""
+    return lifecycle.need_studio()
+
+
+def require_json(request: Request) -> None:
+    """Raises MediaTypeError for a body that does not call itself JSON."""
+    _require(request, "application/json")
+
+
+def require_form(request: Request) -> None:
+    """Raises MediaTypeError for a body that is no multipart form."""
+    _require(request, "multipart/form-data")
+
+
+def _require(request: Request, media_type: str) -> None:
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != media_type:
+        raise MediaTypeError("The body's content type is not the one this endpoint reads.", f"{media_type}.")
+
+
+StateDep = Annotated[Lifecycle, Depends(get_lifecycle)]
+StudioDep = Annotated[Studio, Depends(get_studio)]
+
+router = APIRouter()
+
+
+@router.post("/synthesize", response_model=PortraitOut, dependencies=[Depends(require_json)], tags=["faces"])
+async def synthesize(request: Request, order: Annotated[SynthesizeRequest, Body()], studio: StudioDep) -> Response:
+    """Landmarks to the target's face."""
+    work = studio.synthesize(order.target, order.landmarks, order.scheme, order.convert, order.to_output())
+    portrait = await run_while_connected(request, work, studio.settings.deadline_seconds)
+    return answer_portrait(portrait, order.response)
+
+
+@router.post("/reenact", response_model=PortraitOut, dependencies=[Depends(require_form)], tags=["faces"])
+async def reenact(request: Request, form: Annotated[ReenactForm, Form()], studio: StudioDep) -> Response:
+    """Anyone's picture to the target's face with its expression and pose."""
+    work = studio.reenact(form.target, form.image.read, form.face, form.paste_back, form.to_output())
+    portrait = await run_while_connected(request, work, studio.settings.deadline_seconds)
+    return answer_portrait(portrait, form.response)
+
+
+@router.post("/landmarks", dependencies=[Depends(require_form)], tags=["faces"])
+async def landmarks(
+    request: Request, form: Annotated[PictureForm, Form()], studio: StudioDep, response: Response
+) -> FacesOut:
+    """A picture's faces and their landmarks, the largest first; an empty list where there is none."""
+    work = studio.find_faces(form.image.read)
+    detection = await run_while_connected(request, work, studio.settings.deadline_seconds)
+    response.headers["Server-Timing"] = format_timings(detection.stages)
+    return FacesOut.of(detection)
+
+
+@router.get("/targets", tags=["targets"])
+async def list_targets(studio: StudioDep) -> TargetsOut:
+    """The targets served, and those refused with the reason."""
+    return TargetsOut(
+        default=studio.settings.default_target,
+        targets=[TargetOut.of(target.manifest) for target in studio.catalogue.targets.values()],
+        damaged=[DamagedOut(id=name, reason=reason) for name, reason in studio.catalogue.damaged.items()],
+    )
+
+
+@router.get("/targets/{target_id}", tags=["targets"])
+async def show_target(target_id: str, studio: StudioDep) -> BundleManifest:
+    """One target's whole manifest."""
+    return studio.catalogue.find(target_id).manifest
+
+
+@router.get("/targets/{target_id}/reference", response_class=Response, tags=["targets"])
+async def show_reference(target_id: str, studio: StudioDep) -> Response:
+    """One target's reference picture."""
+    target = studio.catalogue.find(target_id)
+    return Response(target.reference, media_type=target.reference_type)
+
+
+@router.get("/livez", tags=["state"])
+async def check_life() -> StateOut:
+    """The process answers."""
+    return StateOut(status="alive")
+
+
+@router.get("/readyz", tags=["state"])
+async def check_readiness(lifecycle: StateDep) -> StateOut:
+    """Requests will be served: 503 while loading or draining, and where there is no target."""
+    lifecycle.check_ready()
+    return StateOut(status="ready")
+
+
+@router.get("/version", tags=["state"])
+async def show_version(studio: StudioDep) -> VersionOut:
+    """Versions, and where the networks run."""
+    return VersionOut(
+        version=__version__,
+        onnxruntime=onnxruntime.__version__,
+        device=studio.settings.device,
+        detector=studio.detector.name if studio.detector else None,
+        providers={name: list(target.tl2f.providers) for name, target in studio.catalogue.targets.items()},
+    )
+
+
+@router.get("/", include_in_schema=False)
+async def show_index(request: Request, lifecycle: StateDep) -> HTMLResponse:
+    """What is here, for a person with a browser."""
+    targets = list(lifecycle.studio.catalogue.targets) if lifecycle.studio else []
+    page = render_index(request.app.openapi(), targets)
+    return HTMLResponse(page, headers={"Content-Security-Policy": "default-src 'none'; img-src 'self'"})
+
+
+def answer_portrait(portrait: Portrait, wanted: str) -> Response:
+    """The picture itself, or JSON that carries it; the headers are the same."""
+    headers = {"X-LandmarkGAN-Target": portrait.target, "Server-Timing": format_timings(portrait.stages)}
+    if wanted == "json":
+        return JSONResponse(PortraitOut.of(portrait).model_dump(exclude_none=True), headers=headers)
+    return Response(portrait.data, media_type=MEDIA_TYPES[portrait.output.format], headers=headers)
+
+
+def format_timings(stages: dict[str, float]) -> str:
+    """The Server-Timing header, in milliseconds."""
+    return ", ".join(f"{stage};dur={duration}" for stage, duration in to_milliseconds(stages).items())

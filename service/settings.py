@@ -1,0 +1,47 @@
+"""What the service is told from outside: environment variables that begin with LANDMARKGAN_."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Every setting with its default; each is the environment variable ``LANDMARKGAN_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="LANDMARKGAN_", frozen=True, extra="forbid")
+
+    models_dir: Path = Field(default=Path("models"), description="Folder of bundles, one a target, and the detector's.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    require_gpu: bool = Field(default=False, description="Fail the start where the networks would not run on CUDA.")
+    threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256, description="CPU threads.")
+    detector: str = Field(default="mesh", description="Landmark detector of /reenact and /landmarks.")
+    default_target: str | None = Field(default=None, description="Target of requests that name none; unset: they must.")
+
+    queue_size: int = Field(
+        default=32, ge=1, le=10_000, description="Requests in work or waiting; more are answered 503."
+    )
+    pictures_at_once: int = Field(
+        default=4, ge=1, le=64, description="Uploaded pictures in memory, decoded; others wait."
+    )
+    max_batch: int = Field(default=4, ge=1, le=64, description="Waiting requests of one target that run as one batch.")
+    deadline_seconds: float = Field(
+        default=15, gt=0, le=600, description="After this a request is answered 503 and dropped."
+    )
+    drain_seconds: float = Field(
+        default=0, ge=0, le=600, description="How long /readyz says 503 before the service closes."
+    )
+
+    max_json_bytes: int = Field(default=256 * 1024, ge=1024)
+    max_upload_bytes: int = Field(default=20 * MIB, ge=1024)
+    max_pixels: int = Field(
+        default=40_000_000, ge=1, le=80_000_000, description="Of an uploaded picture, checked undecoded."
+    )

@@ -1,0 +1,51 @@
+"""Anchors, views and overlap of the face finder, by hand."""
+
+import numpy as np
+import pytest
+
+from shared.detectors.blazeface import (
+    FaceCandidate,
+    keep_distinct,
+    make_anchors,
+    measure_overlap,
+    place_tiles,
+    plan_views,
+)
+from shared.detectors.region import Region
+
+
+def test_anchors_are_cell_centres_two_on_the_fine_grid_and_six_on_the_coarse() -> None:
+    anchors = make_anchors(128)
+    assert anchors.shape == (896, 2)
+    np.testing.assert_allclose(anchors[:3], [[1 / 32, 1 / 32], [1 / 32, 1 / 32], [3 / 32, 1 / 32]])
+    np.testing.assert_allclose(anchors[512], [1 / 16, 1 / 16])
+    np.testing.assert_allclose(anchors[-1], [15 / 16, 15 / 16])
+
+
+def test_overlap_of_boxes() -> None:
+    box = np.array([0, 0, 2, 2], np.float32)
+    others = np.array([[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6], [0, 0, 0, 0]], np.float32)
+    np.testing.assert_allclose(measure_overlap(box, others), [1, 1 / 3, 0, 0])
+
+
+def test_tiles_cover_a_length_and_share_half() -> None:
+    assert place_tiles(100, 100) == [50]
+    assert place_tiles(60, 100) == [30]
+    assert place_tiles(200, 100) == pytest.approx([50, 100, 150])
+    tiles = place_tiles(210, 100)
+    assert tiles[0] == 50
+    assert tiles[-1] == 160
+    assert max(np.diff(tiles)) <= 50
+
+
+def test_views_go_from_the_whole_picture_to_tiles_and_stop_at_tiny_ones() -> None:
+    groups = list(plan_views(400, 300))
+    assert groups[0] == [Region(200, 150, 400)]
+    assert [group[0].side for group in groups] == [400, 640, 200, 100]
+    assert len(list(plan_views(64, 64))) == 2
+
+
+def test_one_face_found_twice_is_kept_once_by_its_best_score() -> None:
+    near, same, far = (Region(x, 50, 40) for x in (50, 54, 120))
+    kept = keep_distinct([FaceCandidate(near, 0.7), FaceCandidate(same, 0.9), FaceCandidate(far, 0.6)])
+    assert kept == [FaceCandidate(same, 0.9), FaceCandidate(far, 0.6)]

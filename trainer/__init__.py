@@ -1,0 +1,1 @@
+"""From a person's video to a bundle that the service can serve: prepare, train, evaluate, export."""

@@ -1,0 +1,195 @@
+"""The command line: ``python -m trainer data | train``.
+
+A command is one function that adds its parser and one that runs it. Errors that are the caller's to mend end with
+status 2 and one paragraph on stderr; an interruption with 130.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from shared.detectors import DETECTOR_NAMES, DetectorUnavailableError, LandmarkDetector, load_detector
+from shared.errors import LandmarkGANError
+from shared.landmarks import SCHEMES
+from trainer.celebv import CELEBV_FOLDERS, LAYOUT, CelebVSource
+from trainer.dataset import DatasetManifest, list_datasets, read_manifest
+from trainer.errors import TargetError
+from trainer.media import PACKAGES, SAMPLES, SampleTarget, fetch_media
+from trainer.prepare import About, PrepareOptions, prepare_dataset
+from trainer.sources import PhotoSource, Source, VideoSource
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+TARGET_PATTERN = r"[a-z0-9][a-z0-9_-]{0,63}"
+CELEBV_LICENCE = "CelebV, for non-commercial research"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit status."""
+    options = build_parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (LandmarkGANError, DetectorUnavailableError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every command and its options."""
+    parser = argparse.ArgumentParser(prog="python -m trainer", description="From a person's video to a served bundle.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_data(commands)
+    _add_train(commands)
+    return parser
+
+
+def _add_folders(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data-dir", type=Path, default=Path("data"), help="datasets and media (default: data)")
+    parser.add_argument("--models-dir", type=Path, default=Path("models"), help="bundles, detector (default: models)")
+
+
+def _add_preparing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--size", type=int, default=256, help="side of the face crops in pixels (default: 256)")
+    parser.add_argument("--detector", choices=DETECTOR_NAMES, default="mesh", help="who finds the landmarks")
+
+
+def _add_data(commands: Commands) -> None:
+    parser = commands.add_parser("data", help="fetch the sample media, prepare their datasets")
+    _add_folders(parser)
+    _add_preparing(parser)
+    parser.set_defaults(run=run_data)
+
+
+def run_data(options: argparse.Namespace) -> None:
+    """Fetch all sample media, prepare every sample target; what is there already stays."""
+    fetch_media(options.data_dir / "media", PACKAGES)
+    for sample in SAMPLES.values():
+        print(_prepare_sample(sample, options).describe())
+    print(f"The sample media are in {options.data_dir / 'media'}, the datasets in {options.data_dir}.")
+
+
+def _add_train(commands: Commands) -> None:
+    parser = commands.add_parser("train", help="train a target from media or a prepared dataset")
+    parser.add_argument("--target", required=True, help="id of the target: a-z, 0-9, - and _")
+    media = parser.add_mutually_exclusive_group()
+    media.add_argument(
+        "--video", nargs="+", metavar="PATH", help="video files of one person (spaces or commas between)"
+    )
+    media.add_argument("--photos", type=Path, metavar="DIR", help="a folder of photos of one person")
+    media.add_argument(
+        "--celebv", type=Path, metavar="DIR", help="CelebV's folder; targets: " + ", ".join(CELEBV_FOLDERS)
+    )
+    parser.add_argument("--name", help="the target's name for people (default: its id)")
+    parser.add_argument("--licence", help="under what terms the media may be used (default: not stated)")
+    parser.add_argument("--consent", help="id of the record in which the person agreed (default: not stated)")
+    parser.add_argument("--one-person", action="store_true", help="the media show nobody else: keep every frame's face")
+    parser.add_argument("--scheme", choices=sorted(SCHEMES), default="ibug68", help="landmark scheme (default: ibug68)")
+    parser.add_argument("--preset", choices=("default", "paper"), default="default", help="sizes and schedule")
+    parser.add_argument("--quick", action="store_true", help="a few minutes of training, to see the whole way work")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="checkpoints and samples (default: runs)")
+    _add_folders(parser)
+    _add_preparing(parser)
+    parser.set_defaults(run=run_train)
+
+
+def run_train(options: argparse.Namespace) -> None:
+    """Prepare the target's dataset where that is still to do, then train."""
+    manifest = prepare_target(options)
+    print(manifest.describe())
+    from trainer.train import train_target  # torch, which `data` and wrong arguments need not wait for
+
+    train_target(options.target, options)
+
+
+def prepare_target(options: argparse.Namespace) -> DatasetManifest:
+    """The dataset that `train` is asked for, prepared from the media named, or found. Raises TargetError."""
+    target: str = options.target
+    if not re.fullmatch(TARGET_PATTERN, target):
+        raise TargetError(f"'{target}' can't be a target's id: use a-z, 0-9, - and _, at most 64, no sign in front.")
+    source = _open_source(options)
+    if source is not None:
+        about = About(
+            target,
+            options.name or (target.replace("-", " ").replace("_", " ").title()),
+            options.licence or (CELEBV_LICENCE if options.celebv else "not stated"),
+            options.consent or "not stated",
+        )
+        return _prepare(source, about, options)
+    if target in list_datasets(options.data_dir):
+        return read_manifest(options.data_dir / target)
+    if target in SAMPLES and not SAMPLES[target].driver:
+        return _prepare_sample(SAMPLES[target], options)
+    raise TargetError(explain_missing(target, options.data_dir))
+
+
+def explain_missing(target: str, data_dir: Path) -> str:
+    """What is missing to train this target, where it goes, and which targets can be trained at once."""
+    if target in CELEBV_FOLDERS:
+        missing = (
+            f"'{target}' is a target of CelebV, whose data are not here and can't be fetched by a program. Get CelebV "
+            f"from its authors (ReenactGAN), keep its layout, {LAYOUT.replace('<person>', CELEBV_FOLDERS[target][0])}, "
+            f"and run: make train TARGET={target} CELEBV=/path/to/CelebV."
+        )
+    else:
+        missing = (
+            f"There are no media of the target '{target}'. Name a video or a folder of photos of the person: "
+            f"make train TARGET={target} VIDEO=clip.mp4, or PHOTOS=folder."
+        )
+    samples = [name for name, sample in SAMPLES.items() if not sample.driver]
+    drivers = [name for name, sample in SAMPLES.items() if sample.driver]
+    ready = [name for name in list_datasets(data_dir) if name not in samples and name not in drivers]
+    at_once = ", ".join(samples) + " (sample media, fetched when needed)"
+    if ready:
+        at_once += "; " + ", ".join(ready) + " (prepared already)"
+    return f"{missing} Targets that can be trained at once: {at_once}."
+
+
+def _open_source(options: argparse.Namespace) -> Source | None:
+    if options.video:
+        return VideoSource(split_paths(options.video))
+    if options.photos:
+        return PhotoSource(options.photos)
+    if options.celebv:
+        if options.target not in CELEBV_FOLDERS:
+            raise TargetError(f"CelebV has no target '{options.target}'; it has {', '.join(CELEBV_FOLDERS)}.")
+        return CelebVSource(options.celebv, options.target)
+    return None
+
+
+def split_paths(values: Sequence[str]) -> list[Path]:
+    """Paths parted by spaces or commas; a value that exists as it stands is one path, whatever is in its name."""
+    paths: list[Path] = []
+    for value in values:
+        whole = Path(value)
+        paths += [whole] if whole.exists() else [Path(piece) for piece in re.split(r"[,\s]+", value) if piece]
+    return paths
+
+
+def _prepare_sample(sample: SampleTarget, options: argparse.Namespace) -> DatasetManifest:
+    media = options.data_dir / "media"
+    fetch_media(media, [sample.package])
+    about = About(sample.name, sample.display_name, sample.licence, sample.consent)
+    return _prepare(VideoSource([media / name for name in sample.videos]), about, options, driver=sample.driver)
+
+
+def _prepare(source: Source, about: About, options: argparse.Namespace, driver: bool = False) -> DatasetManifest:
+    chosen = PrepareOptions(
+        scheme=getattr(options, "scheme", "ibug68"),
+        size=options.size,
+        detector=options.detector,
+        person="any" if getattr(options, "one_person", False) else "dominant",
+        split="test" if driver else "blocks",
+    )
+
+    def open_detector(name: str) -> LandmarkDetector:
+        return load_detector(name, options.models_dir)
+
+    return prepare_dataset(source, about, chosen, open_detector, options.data_dir)

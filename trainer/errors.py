@@ -1,0 +1,36 @@
+"""What can go wrong between somebody's media and a bundle, and is theirs to mend.
+
+LandmarkGANError
+└── TrainerError            anything the trainer refuses; its text says what was wrong and what to do
+    ├── FetchError          sample media that could not be downloaded, or are not the bytes we know
+    ├── SourceError         a video, folder of photos or CelebV folder that can't be read
+    ├── DatasetError        a prepared dataset that is missing or damaged
+    ├── TooFewFramesError   media with too little of the target's face in it
+    └── TargetError         a target that can't be trained with what is there
+"""
+
+from shared.errors import LandmarkGANError
+
+
+class TrainerError(LandmarkGANError):
+    """Base of the trainer's own errors."""
+
+
+class FetchError(TrainerError):
+    """Sample media that could not be downloaded, or whose bytes are not the ones we know."""
+
+
+class SourceError(TrainerError):
+    """A video, a folder of photos or a CelebV folder that can't be read."""
+
+
+class DatasetError(TrainerError):
+    """A prepared dataset that is missing, damaged or of another version."""
+
+
+class TooFewFramesError(TrainerError):
+    """Media that show the target's face too rarely to learn from."""
+
+
+class TargetError(TrainerError):
+    """A target that can't be trained: unknown, or its media are not there."""

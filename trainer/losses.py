@@ -1,0 +1,55 @@
+"""The terms of the paper's overall loss (eq. 1), one function each, and the two that the default recipe adds.
+
+Landmarks are ``(B, N, 2)`` in crop units, pictures ``(B, 3, H, W)`` in [0, 1], logits ``(B, 1, h, w)``. Each returns a
+scalar, the mean over the batch.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def landmark_distance(points: Tensor, wanted: Tensor, weights: Tensor | None = None) -> Tensor:
+    """||points - wanted||_2 over all points of a face, point i counted `weights[i]` times (default 1)."""
+    squared = (points - wanted).square().sum(dim=-1)  # (B, N)
+    if weights is not None:
+        squared = squared * weights
+    # A distance of nothing has no gradient to give; the epsilon keeps it from giving NaN.
+    return (squared.sum(dim=-1) + 1e-12).sqrt().mean()
+
+
+def l2i(made: Tensor, picture: Tensor) -> Tensor:
+    """L_L2I = E ||I_t - Theta_t(L_t)||_1, as a mean over pixels (eq. 2)."""
+    return F.l1_loss(made, picture)
+
+
+def l2l(rebuilt: Tensor, landmarks: Tensor, latent: Tensor, neutral: Tensor, weights: Tensor | None = None) -> Tensor:
+    """L_L2L = E [ ||L_t - Psi_t(Phi(L_t))||_2 + ||L'_t - Phi(L_t)||_2 ] (eq. 4).
+
+    `neutral` is L'_t: see `trainer.identities` for how it is freed of identity.
+    """
+    return landmark_distance(rebuilt, landmarks, weights) + landmark_distance(latent, neutral, weights)
+
+
+def x_l2l(cycled: Tensor, landmarks: Tensor, weights: Tensor | None = None) -> Tensor:
+    """L_X-L2L = E ||L_t - Psi_t(Phi(Psi_s(Phi(L_t))))||_2, there and back through another identity s (eq. 5)."""
+    return landmark_distance(cycled, landmarks, weights)
+
+
+def l2i_gan_discriminator(real: Tensor, made: Tensor, kind: str) -> Tensor:
+    """What D lowers in eq. 6: ``log``, -log D(I_t) - log(1 - D(made)); or its ``hinge`` form, which does not saturate."""
+    if kind == "log":
+        return F.softplus(-real).mean() + F.softplus(made).mean()
+    return F.relu(1 - real).mean() + F.relu(1 + made).mean()
+
+
+def l2i_gan_generator(made: Tensor, kind: str) -> Tensor:
+    """What Theta lowers in eq. 6, in the non-saturating form -log D(made); or the ``hinge`` form."""
+    return F.softplus(-made).mean() if kind == "log" else -made.mean()
+
+
+def feature_matching(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+    """Mean absolute difference of D's features for a made picture and for its real one (pix2pixHD; not in the paper)."""
+    return torch.stack([F.l1_loss(ours, theirs.detach()) for ours, theirs in zip(made, real, strict=True)]).mean()
