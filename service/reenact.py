@@ -160,6 +160,7 @@ class Studio:
         if paste_back and output.size is not None:
             raise OptionError("A pasted-back picture keeps the size of the uploaded one.", "'size' or 'paste_back'.")
         target = self.find_target(target_id)
+        self._need_detector()
         watch = Stopwatch()
         with self.engine.admit():
             async with self._pictures:
@@ -194,12 +195,13 @@ class Studio:
 
     async def find_faces(self, read: Callable[[], Awaitable[bytes]]) -> Detection:
         """The faces of a picture; none is an answer too. Raises ImageError and its kinds, and QueueFullError."""
+        detector = self._need_detector()
         watch = Stopwatch()
         with self.engine.admit():
             async with self._pictures:
                 image = await self._decode(read, watch)
                 faces, scheme = await self._detect(image, watch)
-        return Detection(faces, scheme, self._need_detector().name, image.shape[1], image.shape[0], watch.stages)
+        return Detection(faces, scheme, detector.name, image.shape[1], image.shape[0], watch.stages)
 
     async def _decode(self, read: Callable[[], Awaitable[bytes]], watch: Stopwatch) -> Image8:
         with watch.measure("decode"):

@@ -5,12 +5,14 @@ status 2 and one paragraph on stderr; an interruption with 130.
 """
 
 import argparse
+import hashlib
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from shared.bundle import hash_file
 from shared.detectors import DETECTOR_NAMES, DetectorUnavailableError, LandmarkDetector, load_detector
 from shared.errors import LandmarkGANError
 from shared.landmarks import SCHEMES
@@ -91,8 +93,11 @@ def _add_train(commands: Commands) -> None:
     parser.add_argument("--consent", help="id of the record in which the person agreed (default: not stated)")
     parser.add_argument("--one-person", action="store_true", help="the media show nobody else: keep every frame's face")
     parser.add_argument("--scheme", choices=sorted(SCHEMES), default="ibug68", help="landmark scheme (default: ibug68)")
-    parser.add_argument("--preset", choices=("default", "paper"), default="default", help="sizes and schedule")
-    parser.add_argument("--quick", action="store_true", help="a few minutes of training, to see the whole way work")
+    preset = parser.add_mutually_exclusive_group()
+    preset.add_argument("--preset", choices=("default", "quick", "authors"), default="default", help="sizes and schedule")
+    preset.add_argument(
+        "--quick", dest="preset", action="store_const", const="quick", help="a minute of training, to see the whole way"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="checkpoints and samples (default: runs)")
     _add_folders(parser)
@@ -104,9 +109,18 @@ def run_train(options: argparse.Namespace) -> None:
     """Prepare the target's dataset where that is still to do, then train."""
     manifest = prepare_target(options)
     print(manifest.describe())
-    from trainer.train import train_target  # torch, which `data` and wrong arguments need not wait for
+    from trainer.config import PRESETS  # torch, which `data` and wrong arguments need not wait for
+    from trainer.train import train_target
 
-    train_target(options.target, options)
+    bundle = train_target(
+        options.target,
+        PRESETS[options.preset],
+        options.device,
+        data_dir=options.data_dir,
+        runs_dir=options.runs_dir,
+        models_dir=options.models_dir,
+    )
+    print(f"The bundle is in {bundle}. Serve it with: make serve")
 
 
 def prepare_target(options: argparse.Namespace) -> DatasetManifest:
@@ -185,6 +199,7 @@ def _prepare(source: Source, about: About, options: argparse.Namespace, driver: 
         scheme=getattr(options, "scheme", "ibug68"),
         size=options.size,
         detector=options.detector,
+        detector_version="" if source.scheme else hash_networks(options.models_dir / options.detector),
         person="any" if getattr(options, "one_person", False) else "dominant",
         split="test" if driver else "blocks",
     )
@@ -193,3 +208,9 @@ def _prepare(source: Source, about: About, options: argparse.Namespace, driver: 
         return load_detector(name, options.models_dir)
 
     return prepare_dataset(source, about, chosen, open_detector, options.data_dir)
+
+
+def hash_networks(folder: Path) -> str:
+    """One hash of a detector's networks in the models' folder; empty where it keeps none there."""
+    hashes = [hash_file(path) for path in sorted(folder.glob("*.onnx"))]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest() if hashes else ""

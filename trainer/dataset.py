@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.bundle import Sha256, TargetId
 from shared.geometry import CropRule
+from shared.landmarks import Scheme, get_scheme
 from shared.pixels import Image8
 from trainer.errors import DatasetError, TooFewFramesError
 
@@ -98,6 +99,11 @@ class FrameDataset:
 
     def __len__(self) -> int:
         return self.manifest.frames
+
+    @property
+    def scheme(self) -> Scheme:
+        """The scheme of the landmarks."""
+        return get_scheme(self.manifest.scheme)
 
     def indices(self, split: Split | None) -> NDArray[np.int64]:
         """Where a split's frames lie in the arrays, ascending, that is in order of time; None: all, gaps too."""
@@ -218,7 +224,7 @@ def assign_splits(
         starts = np.cumsum([0.0] + [float(line[-1]) for line in steps[:-1]])
         timeline = np.concatenate([start + line for start, line in zip(starts, steps, strict=True)])
         split[np.concatenate(pooled)] = _cut_blocks(timeline, GAP_SECONDS if timed else 0.0)
-    counts = {name: int((split == code).sum()) for name, code in SPLITS.items()}
+    counts = count_splits(split)
     if counts["train"] < MIN_TRAIN or min(counts["validation"], counts["test"]) < MIN_HELD_OUT:
         timed_rates = [rate for rate in rates if rate is not None]
         needed = f"{round(MIN_TRAIN / TRAIN_SHARE)} pictures"
@@ -230,6 +236,12 @@ def assign_splits(
             f"validation and test each have a stretch; a good target has thousands."
         )
     return split
+
+
+def count_splits(split: NDArray[np.int8]) -> dict[str, int]:
+    """How many frames are in train, validation, test and gap."""
+    codes: dict[str, int] = {str(name): code for name, code in SPLITS.items()}
+    return {name: int((split == code).sum()) for name, code in (codes | {"gap": GAP}).items()}
 
 
 def _measure_timeline(time: NDArray[np.float64], rate: float | None) -> NDArray[np.float64]:

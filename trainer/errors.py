@@ -6,7 +6,10 @@ LandmarkGANError
     ├── SourceError         a video, folder of photos or CelebV folder that can't be read
     ├── DatasetError        a prepared dataset that is missing or damaged
     ├── TooFewFramesError   media with too little of the target's face in it
-    └── TargetError         a target that can't be trained with what is there
+    ├── TargetError         a target that can't be trained with what is there
+    ├── DeviceError         a CUDA that was asked for and is not there
+    ├── CheckpointError     a checkpoint that is damaged or of another configuration
+    └── ExportError         a network whose exported file does not give the same answers
 """
 
 from shared.errors import LandmarkGANError
@@ -34,3 +37,15 @@ class TooFewFramesError(TrainerError):
 
 class TargetError(TrainerError):
     """A target that can't be trained: unknown, or its media are not there."""
+
+
+class DeviceError(TrainerError):
+    """A device that was asked for and is not there."""
+
+
+class CheckpointError(TrainerError):
+    """A checkpoint that can't be gone on from."""
+
+
+class ExportError(TrainerError):
+    """An exported network that does not do what the trained one does."""

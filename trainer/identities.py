@@ -7,6 +7,7 @@ All landmarks are in crop units, ``(B, N, 2)`` torch tensors unless said otherwi
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from shared.expression import measure_expression
@@ -15,6 +16,8 @@ from shared.landmarks import Points, Scheme, flip_points, pick
 
 FEATURES = (("jaw",), ("right_brow",), ("left_brow",), ("nose_bridge", "nose_base"), ("right_eye",), ("left_eye",))
 MOUTH = ("outer_lips", "inner_lips")
+MOVING = (1, 2, 4, 5, 6)  # of FEATURES and MOUTH: those with an expression of their own; jaw and nose turn with the head
+DETAIL_WEIGHT = 4.0
 # Between two adults a feature's size differs by less than this; more is a bad neutral shape.
 SCALE_LIMITS = (0.6, 1.7)
 
@@ -24,14 +27,25 @@ def find_neutral(landmarks: Points, scheme: Scheme) -> Points:
 
     The mean over such frames and their mirror images: a camera to one side of the head leaves no yaw or roll in it.
     """
+    mean = landmarks[_are_calm(landmarks, scheme)].mean(axis=0)
+    neutral: Points = ((mean + flip_points(mean, scheme, width=1.0)) / 2).astype(np.float32)
+    return neutral
+
+
+def find_calm(landmarks: Points, scheme: Scheme) -> int:
+    """Which of the frames ``(n, N, 2)`` is nearest to the person's neutral shape: a reference picture."""
+    distance = np.linalg.norm(landmarks - find_neutral(landmarks, scheme), axis=2).mean(axis=1)
+    return int(np.argmin(distance))
+
+
+def _are_calm(landmarks: Points, scheme: Scheme) -> NDArray[np.bool_]:
+    """Which frames ``(n,)`` have the mouth shut and the eyes as open as usual; all where none has."""
     measured = measure_expression(landmarks, scheme)
     calm = measured["mouth"] <= np.quantile(measured["mouth"], 0.35)
     for eye in ("right_eye", "left_eye"):
         low, high = np.quantile(measured[eye], (0.3, 0.8))
         calm &= (measured[eye] >= low) & (measured[eye] <= high)
-    mean = landmarks[calm if calm.any() else slice(None)].mean(axis=0)
-    neutral: Points = ((mean + flip_points(mean, scheme, width=1.0)) / 2).astype(np.float32)
-    return neutral
+    return calm if calm.any() else np.ones(len(landmarks), bool)
 
 
 class Retarget:
@@ -45,6 +59,8 @@ class Retarget:
     def __init__(self, scheme: Scheme) -> None:
         self.groups = [pick(scheme, names) for names in (*FEATURES, MOUTH)]
         self.by_width = [False] * len(FEATURES) + [True]
+        self.flip = scheme.flip
+        self.moving = [self.groups[position] for position in MOVING]
 
     def move(self, landmarks: Tensor, neutral: Tensor, onto: Tensor) -> Tensor:
         """`landmarks` (B, N, 2) of the face `neutral` (N, 2) or (B, N, 2), as the face `onto` would show them."""
@@ -61,14 +77,14 @@ class Retarget:
             moved[:, index] = whole + (part - whole) * scale.clamp(*SCALE_LIMITS)
         return onto + moved
 
-    def vary(self, neutral: Tensor, generator: torch.Generator, size: float = 0.14, shift: float = 0.02) -> Tensor:
+    def vary(self, neutral: Tensor, size: float = 0.14, shift: float = 0.02) -> Tensor:
         """Neutral shapes of people who never were, from neutral shapes (B, N, 2): each feature resized and moved.
 
         Both eyes, and both brows, change alike. `size` is the spread of a feature's log size, `shift` that of its
         place in crop units.
         """
         batch = len(neutral)
-        noise = torch.randn(batch, len(self.groups), 4, generator=generator)
+        noise = torch.randn(batch, len(self.groups), 4)
         noise[:, 2], noise[:, 5] = noise[:, 1], noise[:, 4]
         varied = neutral.clone()
         for position, indices in enumerate(self.groups):
@@ -85,6 +101,30 @@ class Retarget:
         return varied
 
 
+def exaggerate(landmarks: Tensor, neutral: Tensor, retarget: Retarget, spread: float) -> Tensor:
+    """Landmarks (B, N, 2) with each feature's own motion away from `neutral` (N, 2) made larger or smaller.
+
+    The gain's logarithm has the standard deviation `spread`; jaw and nose, which are pose, stay.
+    """
+    offset = landmarks - neutral
+    result = landmarks.clone()
+    for indices in retarget.moving:
+        index = list(indices)
+        gain = torch.exp(torch.randn(len(landmarks), 1, 1) * spread)
+        part = offset[:, index]
+        whole = part.mean(dim=1, keepdim=True)
+        result[:, index] = neutral[index] + whole + (part - whole) * gain
+    return result
+
+
+def turn_roll(landmarks: Tensor, spread: float) -> Tensor:
+    """Landmarks (B, N, 2) turned about the crop's centre by angles of this standard deviation, in radians."""
+    angle = torch.randn(len(landmarks)) * spread
+    cos, sin = angle.cos(), angle.sin()
+    matrix = torch.stack([torch.stack([cos, sin], dim=-1), torch.stack([-sin, cos], dim=-1)], dim=-2)  # (B, 2, 2)
+    return (landmarks - 0.5) @ matrix + 0.5
+
+
 def recrop(landmarks: Tensor, rule: CropRule) -> Tensor:
     """Landmarks (B, N, 2) in the unit of the crop that they themselves give: `find_crop` and `Crop.to_unit`, batched."""
     anchor = landmarks[:, list(rule.scale_points)]
@@ -98,34 +138,40 @@ def recrop(landmarks: Tensor, rule: CropRule) -> Tensor:
 class ShapeRange:
     """The shapes that a person was seen to make: principal components of the training landmarks, and their range.
 
-    `limit` keeps a shape inside: each component bends smoothly towards a little past the extreme that was seen. It is
-    monotone, so a wider mouth never comes out as a narrower one.
+    `limit` draws a shape towards it: what lies off the components is dropped, and along each of them the distance
+    beyond what was seen is compressed. It is monotone and never flat, so that a wider mouth comes out wider.
     """
 
-    def __init__(self, landmarks: Tensor, kept: float = 0.999, margin: float = 0.15) -> None:
-        flat = landmarks.flatten(1)
+    def __init__(self, landmarks: Tensor, scheme: Scheme, kept: float = 0.9995) -> None:
+        # Lids and lips move by a few pixels where the head moves by tens: without weight their components are lost.
+        self.weights = torch.ones(scheme.count, 1)
+        self.weights[list(detail_points(scheme))] = DETAIL_WEIGHT
+        flat = (landmarks * self.weights).flatten(1)
         self.mean = flat.mean(dim=0)
         _, singular, directions = torch.linalg.svd(flat - self.mean, full_matrices=False)
         share = singular.square().cumsum(0) / singular.square().sum()
-        count = int((share < kept).sum()) + 1
-        self.directions = directions[:count]  # (k, 2N)
+        self.directions = directions[: int((share < kept).sum()) + 1]  # (k, 2N)
         values = (flat - self.mean) @ self.directions.T  # (n, k)
-        low, high = torch.quantile(values[:: max(1, len(values) // 5000)], torch.tensor([0.002, 0.998]), dim=0)
+        low, high = torch.quantile(values, torch.tensor([0.002, 0.998]), dim=0)
         self.centre = (low + high) / 2
-        self.reach = (high - low) / 2 * (1 + margin)
+        self.reach = (high - low) / 2
 
     def limit(self, landmarks: Tensor) -> Tensor:
-        """The nearest shapes (B, N, 2) of this person's range, softly."""
-        values = (landmarks.flatten(1) - self.mean) @ self.directions.T
-        inside = soft_clip((values - self.centre) / self.reach) * self.reach + self.centre
-        return (self.mean + inside @ self.directions).view_as(landmarks)
+        """The like of shapes (B, N, 2) in this person's range."""
+        values = ((landmarks * self.weights).flatten(1) - self.mean) @ self.directions.T
+        inside = compress((values - self.centre) / self.reach) * self.reach + self.centre
+        return (self.mean + inside @ self.directions).view_as(landmarks) / self.weights
 
 
-def soft_clip(values: Tensor, knee: float = 0.8) -> Tensor:
-    """The identity up to `knee`, then bending smoothly towards one; odd, monotone, without bound on its input."""
-    size = values.abs()
-    bent = knee + (1 - knee) * torch.tanh((size - knee) / (1 - knee))
-    return torch.where(size <= knee, values, bent * values.sign())
+def compress(values: Tensor, knee: float = 0.8, give: float = 0.3) -> Tensor:
+    """The identity up to `knee`, then growing like a logarithm; odd, smooth and strictly monotone."""
+    beyond = (values.abs() - knee).clamp_min(0)
+    return values.clamp(-knee, knee) + values.sign() * give * torch.log1p(beyond / give)
+
+
+def detail_points(scheme: Scheme) -> tuple[int, ...]:
+    """The points of small motions and large meaning: lids and inner lips."""
+    return pick(scheme, ("right_eye", "left_eye", "inner_lips"))
 
 
 def _extent(part: Tensor) -> Tensor:

@@ -96,7 +96,8 @@ async def test_json_of_another_shape(settings: Settings, body: str) -> None:
     "changes",
     [
         {"format": "gif"}, {"format": 5}, {"size": 15}, {"size": 1025}, {"size": 10**30}, {"size": "big"},
-        {"size": 20.5}, {"target": "\ud800"}, {"quality": 0}, {"quality": 101}, {"convert": "yes"}, {"convert": 1}, {"response": "html"},
+        {"size": 20.5}, {"target": "\ud800"},
+        {"quality": 0}, {"quality": 101}, {"convert": "yes"}, {"convert": 1}, {"response": "html"},
         {"target": 5}, {"target": "a" * 65}, {"target": ["ada"]}, {"scheme": 68}, {"scheme": "\ud800"},
         {"landmark": []}, {"\ud800": 1}, {"a" * 5000: 1}, {"landmarks": [[1, 2]] * 1001},
     ],

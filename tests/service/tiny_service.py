@@ -1,5 +1,6 @@
 """Bundles with tiny but real ONNX networks, an application that serves them, and pictures for it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from io import BytesIO
@@ -195,5 +196,6 @@ async def serve(
         transport = httpx2.ASGITransport(app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://service") as client:
             while wait and (await client.get("/version")).status_code == 503:
-                pass
+                await asyncio.sleep(0.005)
+            client.app = app  # type: ignore[attr-defined]
             yield client

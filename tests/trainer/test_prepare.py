@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from tests.fixtures.painted import PaintedDetector, Picture, film, paint_people,
 from trainer.celebv import CelebVSource
 from trainer.dataset import MANIFEST_NAME, FrameDataset
 from trainer.errors import TooFewFramesError
-from trainer.prepare import DEFAULT_CROP, DEFAULT_CROPS, About, PrepareOptions, prepare_dataset
+from trainer.prepare import DEFAULT_CROPS, About, PrepareOptions, prepare_dataset
 from trainer.sources import Frame, PhotoSource, Skipped, Source, VideoSource
 
 OPTIONS = PrepareOptions(size=32, detector="painted")
@@ -37,7 +38,7 @@ def test_crops_show_the_face_and_landmarks_fit_it(tmp_path: Path) -> None:
     assert manifest.frames == 200
     assert manifest.left_out == {}
     assert manifest.detector == "painted"
-    assert manifest.crop == DEFAULT_CROP
+    assert manifest.crop == DEFAULT_CROPS["ibug68"]
     assert manifest.sources[0].model_dump() | {"sha256": ""} == {
         "name": "clip.mp4",
         "sha256": "",
@@ -90,7 +91,7 @@ def test_any_person_keeps_the_largest_face_of_each_frame(tmp_path: Path) -> None
 
 def test_doubtful_faces_are_left_out(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", film(1, 200))
-    with pytest.raises(TooFewFramesError, match="Only 0 frames .*Left out: 200 low score"):
+    with pytest.raises(TooFewFramesError, match=r"Only 0 frames .*Left out: 200 low score"):
         prepare(VideoSource([path]), tmp_path, detector=PaintedDetector(score=0.4))
     assert not (tmp_path / "me").exists()
 
@@ -103,10 +104,10 @@ def test_a_second_run_does_nothing_and_a_new_rule_needs_no_new_search(tmp_path: 
     stamp = os.stat(manifest).st_mtime_ns
     prepare(VideoSource([path]), tmp_path, detector=detector)
     assert os.stat(manifest).st_mtime_ns == stamp
-    wider = OPTIONS.model_copy(update={"crop": DEFAULT_CROP.model_copy(update={"factor": 9.0})})
+    wider = OPTIONS.model_copy(update={"crop": DEFAULT_CROPS["ibug68"].model_copy(update={"factor": 9.0})})
     before = FrameDataset(tmp_path / "me").arrays["crop"][0, 2]
     after = prepare(VideoSource([path]), tmp_path, wider, detector).arrays["crop"][0, 2]
-    assert after / before == pytest.approx(9.0 / DEFAULT_CROP.factor)
+    assert after / before == pytest.approx(9.0 / DEFAULT_CROPS["ibug68"].factor)
     assert detector.calls == 200
 
 
@@ -199,23 +200,24 @@ def test_celebv_points_are_taken_and_reduced(tmp_path: Path, scheme: Scheme) -> 
 def test_a_strangers_stretch_in_a_real_video_is_left_out(tmp_path: Path) -> None:
     """Franck, then the man of carphone and a photo of a third in the same place, then Franck again."""
 
-    def fit(picture: Picture) -> Picture:
-        return np.asarray(Image.fromarray(picture).resize((360, 288), Image.Resampling.BICUBIC))
+    def fit(picture: Image.Image) -> Picture:
+        return np.asarray(picture.resize((360, 288), Image.Resampling.BICUBIC))
+
+    def read_start(name: str, count: int) -> list[Picture]:
+        frames = islice(VideoSource([MEDIA / name]).read(), count)
+        return [item.image for item in frames if isinstance(item, Frame)]
 
     def play() -> Iterator[Picture]:
-        franck = [item.image for item in VideoSource([MEDIA / "franck.mp4"]).read() if isinstance(item, Frame)]
-        carphone = [
-            item.image for item in VideoSource([MEDIA / "carphone_pristine.mp4"]).read() if isinstance(item, Frame)
-        ]
-        yield from franck[1700:1800]  # he smiles, talks and turns in it
-        yield from (fit(picture) for picture in carphone[40:60])
-        photo = fit(np.asarray(Image.open(MEDIA / "faces" / "biden.jpg").convert("RGB")))
-        yield from [photo] * 10
-        yield from franck[3000:3100]
+        franck = read_start("franck.mp4", 80)
+        photo = Image.open(MEDIA / "faces" / "obama.jpg").convert("RGB").crop((300, 60, 750, 420))
+        yield from franck[:40]
+        yield from (fit(Image.fromarray(picture)) for picture in read_start("carphone_pristine.mp4", 15))
+        yield from [fit(photo)] * 5
+        yield from franck[40:]
 
-    source = VideoSource([write_video(tmp_path / "mixed.mp4", play())])
+    source = VideoSource([write_video(tmp_path / "mixed.mp4", play(), rate=10)])
     detector = load_detector("mesh", MODELS)
     prepare_dataset(source, About("me", "Me"), PrepareOptions(size=32), lambda name: detector, tmp_path)
     data = FrameDataset(tmp_path / "me")
-    assert dict(data.manifest.left_out) == {"another person": 30}
-    assert data.arrays["frame"].tolist() == [*range(100), *range(130, 230)]
+    assert dict(data.manifest.left_out) == {"another person": 20}
+    assert data.arrays["frame"].tolist() == [*range(40), *range(60, 100)]

@@ -1,0 +1,1 @@
+"""Times on this machine: ``python -m benchmarks``."""

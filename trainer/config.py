@@ -1,0 +1,83 @@
+"""The training run's configuration: frozen, validated, saved with every checkpoint and bundle.
+
+The defaults are the recipe that the committed bundles were trained by; `docs/training.md` says where it leaves the
+paper and what each change brought.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from trainer.networks.converter import ConverterConfig
+from trainer.networks.discriminator import DiscriminatorConfig
+from trainer.networks.tl2f import TL2FConfig
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ConverterTraining(_Frozen):
+    """How Phi and every Psi are learned, over all identities at once."""
+
+    network: ConverterConfig = ConverterConfig()
+    steps: int = Field(default=4000, ge=1)
+    batch: int = Field(default=64, ge=1, description="Frames of each identity in a step.")
+    learning_rate: float = Field(default=1e-3, gt=0)
+    l2l: float = Field(default=1.0, ge=0)
+    x_l2l: float = Field(default=1.0, ge=0)
+    transfer: float = Field(default=1.0, ge=0, description="Weight of the term on people who never were.")
+    feature_weight: float = Field(default=3.0, ge=1, description="Weight of lips and lids: small motions, large meaning.")
+    jaw_weight: float = Field(default=0.5, gt=0)
+    exaggeration: float = Field(default=0.3, ge=0, description="Spread of the log gain on each feature's own motion.")
+    roll: float = Field(default=0.08, ge=0, description="Spread of the extra head roll, in radians.")
+    noise: float = Field(default=0.001, ge=0, description="Spread of the landmarks' jitter, in crop units.")
+
+
+class TL2FTraining(_Frozen):
+    """How Theta and D are learned, for one target."""
+
+    network: TL2FConfig = TL2FConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    steps: int = Field(default=4500, ge=1)
+    batch: int = Field(default=8, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    betas: tuple[float, float] = (0.5, 0.99)
+    gan_start: float = Field(default=0.6, ge=0, le=1, description="Share of the steps before the GAN terms begin.")
+    l2i: float = Field(default=10.0, ge=0)
+    l2i_gan: float = Field(default=0.1, ge=0)
+    feature_matching: float = Field(default=0.5, ge=0)
+    gan_loss: Literal["hinge", "log"] = "hinge"
+    converted: int = Field(default=2, ge=0, description="Pictures in a step from other identities' converted landmarks.")
+    warped: float = Field(default=0.3, ge=0, le=1, description="Share of the frames warped to landmarks not seen.")
+    noise: float = Field(default=0.002, ge=0, description="Spread of the landmarks' jitter, in crop units.")
+    ema: float = Field(default=0.995, ge=0, lt=1, description="Decay of the averaged Theta, which is what is exported.")
+
+
+class TrainingConfig(_Frozen):
+    """Everything that decides what a run learns, but its data."""
+
+    preset: Literal["default", "quick", "authors"] = "default"
+    seed: int = 0
+    converter: ConverterTraining = ConverterTraining()
+    tl2f: TL2FTraining = TL2FTraining()
+
+
+AUTHORS_TL2F = TL2FConfig(
+    hidden=1024, seed_channels=1024, block_channels=(512, 256, 128, 128, 128), head_channels=64
+)
+"""The size of the authors' own network: 44 M parameters, 12 times the default's time for a picture."""
+
+PRESETS = {
+    "default": TrainingConfig(),
+    "quick": TrainingConfig(
+        preset="quick",
+        converter=ConverterTraining(steps=400),
+        tl2f=TL2FTraining(steps=240, ema=0.98),
+    ),
+    "authors": TrainingConfig(
+        preset="authors",
+        converter=ConverterTraining(network=ConverterConfig(hidden=512)),
+        tl2f=TL2FTraining(network=AUTHORS_TL2F),
+    ),
+}

@@ -1,0 +1,29 @@
+"""Where training runs, and in which precision."""
+
+from contextlib import AbstractContextManager
+
+import torch
+
+from trainer.errors import DeviceError
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto``, ``cpu`` or ``cuda``. Raises DeviceError for a CUDA that is not there."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("There is no CUDA device here. Use --device cpu, or auto to take what there is.")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware: elsewhere it would be slower, not faster."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    cpu = torch.backends.cpu.get_cpu_capability()
+    return cpu == "AVX512" and torch.cpu._is_avx512_bf16_supported()
+
+
+def autocast(device: torch.device) -> AbstractContextManager[None]:
+    """bfloat16 for convolutions and FC layers where the device has it, else nothing."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device))

@@ -1,0 +1,170 @@
+"""Learn the landmark converter: the encoder Phi, shared, and a decoder Psi for every identity (eq. 4 and 5).
+
+The paper's terms alone let Psi project a stranger's expression onto what its target did in training. Here Phi and Psi
+also see people who never were: a real frame moved to a face made at random, whose answer is known (`transfer`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from shared.geometry import CropRule
+from shared.landmarks import Scheme
+from trainer.checkpoint import CheckpointClock, load_checkpoint, save_checkpoint
+from trainer.config import ConverterTraining
+from trainer.identities import Retarget, ShapeRange, detail_points, exaggerate, find_neutral, recrop, turn_roll
+from trainer.losses import l2l, landmark_distance, x_l2l
+from trainer.networks.converter import Converter, Decoder, Encoder, normalise_l2
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A person to learn from: training landmarks (n, N, 2) in crop units, and what is known of their shape."""
+
+    landmarks: Tensor
+    neutral: Tensor
+    range: ShapeRange
+
+
+def make_identity(landmarks: Tensor, scheme: Scheme) -> Identity:
+    """An identity from its training landmarks (n, N, 2) in crop units."""
+    neutral = torch.from_numpy(find_neutral(landmarks.numpy(), scheme))
+    return Identity(landmarks, neutral, ShapeRange(landmarks, scheme))
+
+
+class ConverterModel(nn.Module):
+    """Phi and every Psi; `average` is the neutral face of the average identity, in which Phi speaks."""
+
+    average: Tensor
+
+    def __init__(self, config: ConverterTraining, names: list[str]) -> None:
+        super().__init__()
+        self.phi = Encoder(config.network)
+        self.psi = nn.ModuleDict({name: Decoder(config.network) for name in names})
+        self.register_buffer("average", torch.zeros(config.network.points, 2))
+
+    def of(self, target: str) -> Converter:
+        """Psi_t after Phi, as it is served."""
+        decoder = self.psi[target]
+        assert isinstance(decoder, Decoder)
+        return Converter(self.phi, decoder)
+
+    def fit_statistics(self, identities: Mapping[str, Identity], retarget: Retarget) -> None:
+        """Set the centres and spreads that whiten the networks' inputs and outputs."""
+        self.average.copy_(torch.stack([each.neutral for each in identities.values()]).mean(dim=0))
+        latents = {
+            name: normalise_l2(retarget.move(each.landmarks, each.neutral, self.average))
+            for name, each in identities.items()
+        }
+        pooled = torch.cat(list(latents.values()))
+        self.phi.centre.copy_(pooled.mean(dim=0))
+        self.phi.spread.fill_(float((pooled - pooled.mean(dim=0)).std()))
+        for name, each in identities.items():
+            converter, latent = self.of(name), latents[name]
+            spread = float((latent - latent.mean(dim=0)).std())
+            size = float((each.landmarks[0] - each.landmarks[0].mean(dim=0)).norm())  # l2 norm -> crop units
+            converter.decoder.latent_centre.copy_(latent.mean(dim=0))
+            converter.decoder.latent_spread.fill_(spread)
+            converter.decoder.target_centre.copy_(each.landmarks.mean(dim=0))
+            converter.decoder.target_spread.fill_(spread * size)
+
+
+def train_converter(
+    identities: Mapping[str, Identity],
+    scheme: Scheme,
+    rule: CropRule,
+    config: ConverterTraining,
+    seed: int,
+    folder: Path,
+) -> ConverterModel:
+    """Train on the CPU (the networks are small), going on from ``folder/converter.pt`` where there is one."""
+    names = list(identities)
+    retarget = Retarget(scheme)
+    torch.manual_seed(seed)
+    model = ConverterModel(config, names)
+    model.fit_statistics(identities, retarget)
+    weights = torch.ones(scheme.count)
+    weights[list(detail_points(scheme))] = config.feature_weight
+    weights[list(scheme.groups["jaw"])] = config.jaw_weight
+    optimiser = torch.optim.Adam(model.parameters(), config.learning_rate, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
+
+    path = folder / "converter.pt"
+    first = 0
+    if (saved := load_checkpoint(path, config)) is not None:
+        model.load_state_dict(saved["model"])
+        optimiser.load_state_dict(saved["optimiser"])
+        schedule.load_state_dict(saved["schedule"])
+        first = saved["step"]
+
+    def save(step: int) -> None:
+        state = {"step": step, "model": model.state_dict()}
+        state |= {"optimiser": optimiser.state_dict(), "schedule": schedule.state_dict()}
+        save_checkpoint(path, config, state)
+
+    clock = CheckpointClock()
+    progress = tqdm(range(first, config.steps), "converter", config.steps, initial=first, unit="step")
+    for step in progress:
+        torch.manual_seed(seed * 1_000_003 + step)  # what a step draws hangs on its number alone: resuming changes nothing
+        loss = torch.zeros(())
+        for name in names:
+            loss = loss + converter_loss(model, identities, name, retarget, rule, config, weights)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+        if step % 50 == 0:
+            progress.set_postfix(loss=f"{loss.item() / len(names):.4f}", refresh=False)
+        if clock.is_due():
+            save(step + 1)
+    if first < config.steps:
+        save(config.steps)
+    return model.eval()
+
+
+def converter_loss(
+    model: ConverterModel,
+    identities: Mapping[str, Identity],
+    name: str,
+    retarget: Retarget,
+    rule: CropRule,
+    config: ConverterTraining,
+    weights: Tensor,
+) -> Tensor:
+    """The converter's terms on one batch of the identity `name`."""
+    person = identities[name]
+    chosen = torch.randint(len(person.landmarks), (config.batch,))
+    frames = person.landmarks[chosen]
+    frames = frames + torch.randn_like(frames) * config.noise  # (B, N, 2)
+
+    # The person as filmed: L2L, and X-L2L there and back through everybody else.
+    latent = model.phi(frames)
+    neutral_frames = normalise_l2(retarget.move(frames, person.neutral, model.average))  # L', freed of identity
+    rebuilt = model.psi[name](latent)
+    loss = config.l2l * l2l(rebuilt, frames, latent, neutral_frames, weights)
+    for other in identities:
+        if other != name and config.x_l2l > 0:
+            cycled = model.psi[name](model.phi(model.psi[other](latent)))
+            loss = loss + config.x_l2l * x_l2l(cycled, frames, weights) / (len(identities) - 1)
+    if config.transfer == 0:
+        return loss
+
+    # The same expressions, exaggerated or mirrored, on somebody who never was: everybody's answer is known.
+    acted = exaggerate(frames, person.neutral, retarget, config.exaggeration)
+    mirror = torch.rand(len(acted), 1, 1) < 0.5
+    mirrored = torch.stack([1 - acted[..., 0], acted[..., 1]], dim=-1)[:, list(retarget.flip)]
+    acted = turn_roll(torch.where(mirror, mirrored, acted), config.roll)
+    partner = identities[list(identities)[int(torch.randint(len(identities), ()))]].neutral
+    between = person.neutral + (partner - person.neutral) * torch.rand(len(acted), 1, 1)
+    stranger = recrop(retarget.move(acted, person.neutral, retarget.vary(between)), rule)
+    latent = model.phi(stranger)
+    wanted = normalise_l2(retarget.move(acted, person.neutral, model.average))
+    loss = loss + config.transfer * landmark_distance(latent, wanted, weights)
+    for other, target in identities.items():
+        answer = target.range.limit(recrop(retarget.move(acted, person.neutral, target.neutral), rule))
+        loss = loss + config.transfer * landmark_distance(model.psi[other](latent), answer, weights) / len(identities)
+    return loss
