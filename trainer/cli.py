@@ -49,6 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_data(commands)
     _add_train(commands)
+    _add_evaluate(commands)
+    _add_figures(commands)
     return parser
 
 
@@ -121,6 +123,38 @@ def run_train(options: argparse.Namespace) -> None:
         models_dir=options.models_dir,
     )
     print(f"The bundle is in {bundle}. Serve it with: make serve")
+
+
+def _add_evaluate(commands: Commands) -> None:
+    parser = commands.add_parser("evaluate", help="measure the bundles on held-out frames, over HTTP")
+    _add_folders(parser)
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="take one test frame in N (default: all)")
+    parser.add_argument("--record", action="store_true", help="write the figures into the bundles' manifests")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the figures as JSON")
+    parser.set_defaults(run=run_evaluate)
+
+
+def run_evaluate(options: argparse.Namespace) -> None:
+    """Measure every bundle whose dataset is prepared."""
+    from trainer.evaluate import evaluate
+
+    evaluate(options.data_dir, options.models_dir, options.every, options.record, options.report)
+
+
+def _add_figures(commands: Commands) -> None:
+    parser = commands.add_parser("figures", help="draw the README's picture from bundles and held-out frames")
+    parser.add_argument("--targets", nargs="+", default=["franck", "cap"], metavar="TARGET", help="default: franck cap")
+    parser.add_argument("--out", type=Path, default=Path("docs/images/samples.jpg"), help="the JPEG to write")
+    _add_folders(parser)
+    parser.set_defaults(run=run_figures)
+
+
+def run_figures(options: argparse.Namespace) -> None:
+    """Draw held-out frames, their landmarks and the faces made of them."""
+    from trainer.figures import draw_figure, save_figure
+
+    size = save_figure(draw_figure(options.targets, options.data_dir, options.models_dir), options.out)
+    print(f"{options.out}: {size // 1000} kB.")
 
 
 def prepare_target(options: argparse.Namespace) -> DatasetManifest:

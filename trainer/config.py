@@ -50,7 +50,8 @@ class TL2FTraining(_Frozen):
     gan_loss: Literal["hinge", "log"] = "hinge"
     converted: int = Field(default=2, ge=0, description="Pictures in a step from other identities' converted landmarks.")
     warped: float = Field(default=0.3, ge=0, le=1, description="Share of the frames warped to landmarks not seen.")
-    noise: float = Field(default=0.002, ge=0, description="Spread of the landmarks' jitter, in crop units.")
+    detail_weight: float = Field(default=3.0, ge=1, description="Weight of eyes and lips in L2I.")
+    noise: float = Field(default=0.001, ge=0, description="Spread of the landmarks' jitter, in crop units.")
     ema: float = Field(default=0.995, ge=0, lt=1, description="Decay of the averaged Theta, which is what is exported.")
 
 

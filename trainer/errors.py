@@ -9,6 +9,8 @@ LandmarkGANError
     ├── TargetError         a target that can't be trained with what is there
     ├── DeviceError         a CUDA that was asked for and is not there
     ├── CheckpointError     a checkpoint that is damaged or of another configuration
+    ├── ServiceError        a service that did not start, or did not answer as it should, while it was measured
+    ├── RecognitionUnavailableError  the packages that measure identity are not installed
     └── ExportError         a network whose exported file does not give the same answers
 """
 
@@ -45,6 +47,14 @@ class DeviceError(TrainerError):
 
 class CheckpointError(TrainerError):
     """A checkpoint that can't be gone on from."""
+
+
+class ServiceError(TrainerError):
+    """A service that did not start, or did not answer as it should, while it was measured."""
+
+
+class RecognitionUnavailableError(TrainerError):
+    """The packages that measure identity are not installed."""
 
 
 class ExportError(TrainerError):

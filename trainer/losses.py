@@ -20,9 +20,12 @@ def landmark_distance(points: Tensor, wanted: Tensor, weights: Tensor | None = N
     return (squared.sum(dim=-1) + 1e-12).sqrt().mean()
 
 
-def l2i(made: Tensor, picture: Tensor) -> Tensor:
-    """L_L2I = E ||I_t - Theta_t(L_t)||_1, as a mean over pixels (eq. 2)."""
-    return F.l1_loss(made, picture)
+def l2i(made: Tensor, picture: Tensor, weights: Tensor | None = None) -> Tensor:
+    """L_L2I = E ||I_t - Theta_t(L_t)||_1, as a mean over pixels (eq. 2), weighed by a map (B, 1, h, w) if given."""
+    error = (made - picture).abs()
+    if weights is None:
+        return error.mean()
+    return (error * F.interpolate(weights, error.shape[-2:], mode="bilinear", align_corners=False)).mean()
 
 
 def l2l(rebuilt: Tensor, landmarks: Tensor, latent: Tensor, neutral: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -106,6 +106,8 @@ def train_converter(
         state |= {"optimiser": optimiser.state_dict(), "schedule": schedule.state_dict()}
         save_checkpoint(path, config, state)
 
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # Layers this small spend more time handing work between threads than doing it.
     clock = CheckpointClock()
     progress = tqdm(range(first, config.steps), "converter", config.steps, initial=first, unit="step")
     for step in progress:
@@ -121,6 +123,7 @@ def train_converter(
             progress.set_postfix(loss=f"{loss.item() / len(names):.4f}", refresh=False)
         if clock.is_due():
             save(step + 1)
+    torch.set_num_threads(threads)
     if first < config.steps:
         save(config.steps)
     return model.eval()

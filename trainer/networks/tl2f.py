@@ -46,18 +46,18 @@ class UpscaleBlock(nn.Module):
 class TL2F(nn.Module):
     """Theta_t: landmarks in crop units -> the target's face, RGB in [0, 1].
 
-    The landmarks are whitened by `centre` and `spread`, the mean and standard deviation of the target's training
-    landmarks, which are part of the weights.
+    The landmarks are whitened by `centre` and `whitening`, from the target's training landmarks (`fit_whitening`), which
+    are part of the weights.
     """
 
     centre: Tensor
-    spread: Tensor
+    whitening: Tensor
 
     def __init__(self, config: TL2FConfig) -> None:
         super().__init__()
         self.config = config
         self.register_buffer("centre", torch.full((config.points, 2), 0.5))
-        self.register_buffer("spread", torch.full((config.points, 2), 0.2))
+        self.register_buffer("whitening", torch.eye(2 * config.points))
         seed = config.seed_channels * SEED_SIZE**2
         self.fc = nn.Sequential(
             nn.Linear(2 * config.points, config.hidden),
@@ -78,9 +78,22 @@ class TL2F(nn.Module):
         init_kaiming(self)
 
     def forward(self, landmarks: Tensor) -> Tensor:  # (B, N, 2) -> (B, 3, 256, 256)
-        whitened = ((landmarks - self.centre) / self.spread).flatten(1)  # (B, 2N)
+        whitened = (landmarks - self.centre).flatten(1) @ self.whitening  # (B, 2N)
         seed = self.fc(whitened).unflatten(1, (self.config.seed_channels, SEED_SIZE, SEED_SIZE))  # (B, C, 4, 4)
         return torch.sigmoid(self.head(self.blocks(seed)))
+
+    @torch.no_grad()
+    def fit_whitening(self, landmarks: Tensor, floor: float = 0.004) -> None:
+        """Give every direction in which these landmarks (n, N, 2) vary about the same say.
+
+        A head moves by tens of pixels and the lips by one: coordinates scaled one by one would show the first layer
+        little but the head. Directions that vary by less than `floor`, in crop units (one pixel), are not blown up:
+        that is where a detector's noise and other people's shapes lie.
+        """
+        self.centre.copy_(landmarks.mean(dim=0))
+        deviation = (landmarks - self.centre).flatten(1)
+        variance, directions = torch.linalg.eigh(deviation.T @ deviation / len(deviation))
+        self.whitening.copy_(directions @ torch.diag((variance.clamp_min(0) + floor**2).rsqrt()) @ directions.T)
 
 
 def init_kaiming(module: nn.Module) -> None:

@@ -1,0 +1,54 @@
+"""What a made picture is worth beside the real one. Pictures are ``(H, W, 3)`` uint8 RGB; each figure is defined here.
+
+Box: the bounding box of the face's landmarks. Over a plain background a blurred face still scores well; in the box it
+does not.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+from skimage.metrics import structural_similarity
+
+from shared.landmarks import Points
+from shared.pixels import Image8
+
+
+def measure_psnr(made: Image8, real: Image8) -> float:
+    """Peak signal-to-noise ratio in dB over all pixels and channels."""
+    error = np.square(made.astype(np.float64) - real).mean()
+    return float(10 * np.log10(255**2 / max(error, 1e-10)))
+
+
+def map_ssim(made: Image8, real: Image8) -> NDArray[np.float64]:
+    """SSIM of every pixel and channel, (H, W, 3), as Wang et al. (2004) define it: Gaussian window of sigma 1.5."""
+    _, ssim = structural_similarity(
+        made,
+        real,
+        channel_axis=2,
+        data_range=255,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        full=True,
+    )
+    return np.asarray(ssim, np.float64)
+
+
+def find_box(landmarks: Points, size: int) -> tuple[slice, slice]:
+    """Rows and columns of the landmarks' bounding box in a crop of `size` pixels; landmarks in crop units."""
+    low = np.clip(np.floor(landmarks.min(axis=0) * size), 0, size - 2).astype(int)
+    high = np.clip(np.ceil(landmarks.max(axis=0) * size), low + 2, size).astype(int)
+    return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
+
+
+def measure_gradient_energy(picture: Image8) -> float:
+    """Mean squared difference of neighbouring pixels' luma, down and across: high where there is detail."""
+    luma = picture.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
+    return float(np.square(np.diff(luma, axis=0)).mean() + np.square(np.diff(luma, axis=1)).mean())
+
+
+def rank_correlation(given: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    """Spearman's rank correlation of two series; 0 where one of them does not move."""
+    if np.ptp(given) == 0 or np.ptp(found) == 0:
+        return 0.0
+    return float(spearmanr(given, found).statistic)
