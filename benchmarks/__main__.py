@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx2
+import httpx
 import numpy as np
 
 from service.bundles import OnnxNetwork, Target, load_catalogue
@@ -127,7 +127,7 @@ def time_detector(detector: LandmarkDetector | None, image: Image8, runs: int) -
 
 
 @contextmanager
-def start_service(models_dir: Path, threads: int) -> Iterator[httpx2.Client]:
+def start_service(models_dir: Path, threads: int) -> Iterator[httpx.Client]:
     """A client of a service that lives as long as the block."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -136,7 +136,7 @@ def start_service(models_dir: Path, threads: int) -> Iterator[httpx2.Client]:
     environment = dict(os.environ) | {f"LANDMARKGAN_{name}": value for name, value in own.items()}
     process = subprocess.Popen([sys.executable, "-m", "service"], env=environment)
     try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             _wait_until_ready(client, process)
             yield client
     finally:
@@ -144,7 +144,7 @@ def start_service(models_dir: Path, threads: int) -> Iterator[httpx2.Client]:
         process.wait()
 
 
-def time_endpoints(client: httpx2.Client, target: Target, runs: int) -> list[Timing]:
+def time_endpoints(client: httpx.Client, target: Target, runs: int) -> list[Timing]:
     """/synthesize of the target's neutral face and /reenact of its reference picture, as JPEG."""
     name = target.manifest.target
     order = {"target": name, "landmarks": [list(point) for point in target.manifest.neutral]}
@@ -159,13 +159,13 @@ def time_endpoints(client: httpx2.Client, target: Target, runs: int) -> list[Tim
     ]
 
 
-def _wait_until_ready(client: httpx2.Client, process: "subprocess.Popen[bytes]") -> None:
+def _wait_until_ready(client: httpx.Client, process: "subprocess.Popen[bytes]") -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and process.poll() is None:
         try:
             if client.get("/readyz").is_success:
                 return
-        except httpx2.TransportError:
+        except httpx.TransportError:
             pass
         time.sleep(0.1)
     raise RuntimeError("the service did not become ready; start it with `make serve` to see why")

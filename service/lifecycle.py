@@ -7,7 +7,8 @@ from service.engine import Engine
 from service.errors import NotReadyError
 from service.reenact import Studio
 from service.settings import Settings
-from shared.detectors import DetectorUnavailableError, LandmarkDetector, load_detector
+from shared.detectors import LandmarkDetector, load_detector
+from shared.errors import DetectorUnavailableError
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from service import errors
-from shared.detectors import DetectorUnavailableError
-from shared.errors import ImageError, LandmarkGANError, LandmarksError
+from shared.errors import DetectorUnavailableError, ImageError, LandmarkGANError, LandmarksError
 from shared.landmarks import MAX_COORDINATE, SCHEMES
 
 logger = logging.getLogger(__name__)
@@ -161,7 +160,6 @@ def install_handlers(app: FastAPI) -> None:
         )
 
     app.add_exception_handler(LandmarkGANError, handle_own)
-    app.add_exception_handler(DetectorUnavailableError, handle_own)
     app.add_exception_handler(HTTPException, handle_http)
     app.add_exception_handler(RequestValidationError, handle_validation)
     app.add_exception_handler(Exception, handle_unforeseen)

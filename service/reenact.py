@@ -18,7 +18,8 @@ from service.engine import Engine, Step
 from service.errors import FaceIndexError, NoFaceError, OptionError, UnnamedTargetError
 from service.images import PictureFormat, decode_picture, encode_picture, resize_picture
 from service.settings import Settings
-from shared.detectors import DetectedFace, DetectorUnavailableError, LandmarkDetector
+from shared.detectors import DetectedFace, LandmarkDetector
+from shared.errors import DetectorUnavailableError
 from shared.geometry import Crop, paste_crop
 from shared.landmarks import Points
 from shared.pixels import Image8

@@ -1,7 +1,7 @@
 """What a face does, as numbers read off its landmarks: openings, brow height, and the head's turn.
 
-Every measure is free of scale and place, and all but roll of roll. They order a face's own frames; between two people they
-also carry the difference of their faces.
+Every measure is free of scale and place, and all but roll of roll. They order a face's own frames; between two people
+they also carry the difference of their faces.
 """
 
 from collections.abc import Mapping

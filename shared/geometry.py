@@ -70,7 +70,7 @@ def find_crop(points: Points, rule: CropRule) -> Crop:
 
 
 def cut_crop(image: Image8, crop: Crop, size: int) -> Image8:
-    """The crop of a picture at ``(size, size, 3)``, low-passed where it shrinks, edge pixels repeated beyond the edge."""
+    """The crop of a picture at ``(size, size, 3)``, low-passed where it shrinks; edge pixels go on beyond the edge."""
     height, width = image.shape[:2]
     left, top, right, bottom = crop.box
     pad = max(0, int(np.ceil(max(-left, -top, right - width, bottom - height))) + 1)
@@ -111,11 +111,8 @@ def paste_crop(image: Image8, face: Image8, crop: Crop, outline: Points) -> Imag
     if shrink > 1.0:  # Affine sampling does not low-pass: shrink first, then place.
         small = max(1, round(crop.side))
         sources = [source.resize((small, small), Image.Resampling.BICUBIC) for source in sources]
-        coefficients = (small / crop.side, 0.0, (x0 - left) * small / crop.side) + (
-            0.0,
-            small / crop.side,
-            (y0 - top) * small / crop.side,
-        )
+        step = small / crop.side
+        coefficients = (step, 0.0, (x0 - left) * small / crop.side, 0.0, step, (y0 - top) * small / crop.side)
     placed, weight = (
         np.asarray(source.transform((x1 - x0, y1 - y0), Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC))
         for source in sources

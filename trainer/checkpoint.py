@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 from trainer.errors import CheckpointError
 
-
 CHECKPOINT_SECONDS = 60.0
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from shared.bundle import hash_file
-from shared.detectors import DETECTOR_NAMES, DetectorUnavailableError, LandmarkDetector, load_detector
+from shared.detectors import DETECTOR_NAMES, LandmarkDetector, load_detector
 from shared.errors import LandmarkGANError
 from shared.landmarks import SCHEMES
 from trainer.celebv import CELEBV_FOLDERS, LAYOUT, CelebVSource
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         options.run(options)
-    except (LandmarkGANError, DetectorUnavailableError) as error:
+    except LandmarkGANError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -96,7 +96,9 @@ def _add_train(commands: Commands) -> None:
     parser.add_argument("--one-person", action="store_true", help="the media show nobody else: keep every frame's face")
     parser.add_argument("--scheme", choices=sorted(SCHEMES), default="ibug68", help="landmark scheme (default: ibug68)")
     preset = parser.add_mutually_exclusive_group()
-    preset.add_argument("--preset", choices=("default", "quick", "authors"), default="default", help="sizes and schedule")
+    preset.add_argument(
+        "--preset", choices=("default", "quick", "authors"), default="default", help="sizes and schedule"
+    )
     preset.add_argument(
         "--quick", dest="preset", action="store_const", const="quick", help="a minute of training, to see the whole way"
     )

@@ -27,7 +27,7 @@ class ConverterTraining(_Frozen):
     l2l: float = Field(default=1.0, ge=0)
     x_l2l: float = Field(default=1.0, ge=0)
     transfer: float = Field(default=1.0, ge=0, description="Weight of the term on people who never were.")
-    feature_weight: float = Field(default=3.0, ge=1, description="Weight of lips and lids: small motions, large meaning.")
+    feature_weight: float = Field(default=3.0, ge=1, description="Weight of lips and lids: small but telling.")
     jaw_weight: float = Field(default=0.5, gt=0)
     exaggeration: float = Field(default=0.3, ge=0, description="Spread of the log gain on each feature's own motion.")
     roll: float = Field(default=0.08, ge=0, description="Spread of the extra head roll, in radians.")
@@ -39,7 +39,7 @@ class TL2FTraining(_Frozen):
 
     network: TL2FConfig = TL2FConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
-    steps: int = Field(default=4500, ge=1)
+    steps: int = Field(default=3600, ge=1)
     batch: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     betas: tuple[float, float] = (0.5, 0.99)
@@ -48,7 +48,7 @@ class TL2FTraining(_Frozen):
     l2i_gan: float = Field(default=0.1, ge=0)
     feature_matching: float = Field(default=0.5, ge=0)
     gan_loss: Literal["hinge", "log"] = "hinge"
-    converted: int = Field(default=2, ge=0, description="Pictures in a step from other identities' converted landmarks.")
+    converted: int = Field(default=2, ge=0, description="Pictures in a step from other people's converted landmarks.")
     warped: float = Field(default=0.3, ge=0, le=1, description="Share of the frames warped to landmarks not seen.")
     detail_weight: float = Field(default=3.0, ge=1, description="Weight of eyes and lips in L2I.")
     noise: float = Field(default=0.001, ge=0, description="Spread of the landmarks' jitter, in crop units.")
@@ -64,9 +64,7 @@ class TrainingConfig(_Frozen):
     tl2f: TL2FTraining = TL2FTraining()
 
 
-AUTHORS_TL2F = TL2FConfig(
-    hidden=1024, seed_channels=1024, block_channels=(512, 256, 128, 128, 128), head_channels=64
-)
+AUTHORS_TL2F = TL2FConfig(hidden=1024, seed_channels=1024, block_channels=(512, 256, 128, 128, 128), head_channels=64)
 """The size of the authors' own network: 44 M parameters, 12 times the default's time for a picture."""
 
 PRESETS = {

@@ -19,7 +19,7 @@ def pick_device(name: str) -> torch.device:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware: elsewhere it would be slower, not faster."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     cpu = torch.backends.cpu.get_cpu_capability()
     return cpu == "AVX512" and torch.cpu._is_avx512_bf16_supported()
 

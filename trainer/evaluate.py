@@ -149,9 +149,7 @@ def measure_identity(
         place = faces[0].landmarks if faces else np.array(manifest.neutral, np.float32) * manifest.image_size
         result = recognizer.describe(made, place)
         to_target.append(float(np.linalg.norm(result - reference)))
-        to_source.append(
-            float(np.linalg.norm(result - recognizer.describe(stranger.picture, stranger.landmarks)))
-        )
+        to_source.append(float(np.linalg.norm(result - recognizer.describe(stranger.picture, stranger.landmarks))))
     nearer = np.mean(np.array(to_target) < np.array(to_source))
     return {
         "strangers_id_to_target": _measured(float(np.mean(to_target)), len(strangers)),

@@ -105,7 +105,9 @@ def round_weights(network: nn.Module) -> None:
         parameter.copy_(parameter.half().float())
 
 
-def export_network(network: nn.Module, landmarks: Tensor, path: Path, given: TensorSpec, result: TensorSpec) -> OnnxFile:
+def export_network(
+    network: nn.Module, landmarks: Tensor, path: Path, given: TensorSpec, result: TensorSpec
+) -> OnnxFile:
     """Write one network as ONNX with a dynamic batch, and compare it on real landmarks (n, N, 2)."""
     network.eval()
     batch = torch.export.Dim("batch", min=1, max=4096)

@@ -16,7 +16,8 @@ from shared.landmarks import Points, Scheme, flip_points, pick
 
 FEATURES = (("jaw",), ("right_brow",), ("left_brow",), ("nose_bridge", "nose_base"), ("right_eye",), ("left_eye",))
 MOUTH = ("outer_lips", "inner_lips")
-MOVING = (1, 2, 4, 5, 6)  # of FEATURES and MOUTH: those with an expression of their own; jaw and nose turn with the head
+# Of FEATURES and MOUTH: those with an expression of their own; jaw and nose turn with the head.
+MOVING = (1, 2, 4, 5, 6)
 DETAIL_WEIGHT = 4.0
 # Between two adults a feature's size differs by less than this; more is a bad neutral shape.
 SCALE_LIMITS = (0.6, 1.7)
@@ -126,7 +127,7 @@ def turn_roll(landmarks: Tensor, spread: float) -> Tensor:
 
 
 def recrop(landmarks: Tensor, rule: CropRule) -> Tensor:
-    """Landmarks (B, N, 2) in the unit of the crop that they themselves give: `find_crop` and `Crop.to_unit`, batched."""
+    """Landmarks (B, N, 2) in the unit of the crop that they give themselves: `find_crop`, `Crop.to_unit`, batched."""
     anchor = landmarks[:, list(rule.scale_points)]
     spread = (anchor - anchor.mean(dim=1, keepdim=True)).square().sum(dim=2).mean(dim=1).sqrt()  # (B,)
     side = rule.factor * spread[:, None, None]
@@ -160,7 +161,8 @@ class ShapeRange:
         """The like of shapes (B, N, 2) in this person's range."""
         values = ((landmarks * self.weights).flatten(1) - self.mean) @ self.directions.T
         inside = compress((values - self.centre) / self.reach) * self.reach + self.centre
-        return (self.mean + inside @ self.directions).view_as(landmarks) / self.weights
+        limited: Tensor = (self.mean + inside @ self.directions).view_as(landmarks) / self.weights
+        return limited
 
 
 def compress(values: Tensor, knee: float = 0.8, give: float = 0.3) -> Tensor:

@@ -42,7 +42,7 @@ def x_l2l(cycled: Tensor, landmarks: Tensor, weights: Tensor | None = None) -> T
 
 
 def l2i_gan_discriminator(real: Tensor, made: Tensor, kind: str) -> Tensor:
-    """What D lowers in eq. 6: ``log``, -log D(I_t) - log(1 - D(made)); or its ``hinge`` form, which does not saturate."""
+    """What D lowers in eq. 6: ``log``, -log D(I_t) - log(1 - D(made)); or its ``hinge`` form, never saturated."""
     if kind == "log":
         return F.softplus(-real).mean() + F.softplus(made).mean()
     return F.relu(1 - real).mean() + F.relu(1 + made).mean()
@@ -54,5 +54,5 @@ def l2i_gan_generator(made: Tensor, kind: str) -> Tensor:
 
 
 def feature_matching(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
-    """Mean absolute difference of D's features for a made picture and for its real one (pix2pixHD; not in the paper)."""
+    """Mean absolute difference of D's features for a made and for its real picture (pix2pixHD; not in the paper)."""
     return torch.stack([F.l1_loss(ours, theirs.detach()) for ours, theirs in zip(made, real, strict=True)]).mean()

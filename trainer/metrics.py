@@ -21,7 +21,7 @@ def measure_psnr(made: Image8, real: Image8) -> float:
 
 def map_ssim(made: Image8, real: Image8) -> NDArray[np.float64]:
     """SSIM of every pixel and channel, (H, W, 3), as Wang et al. (2004) define it: Gaussian window of sigma 1.5."""
-    _, ssim = structural_similarity(
+    _, ssim = structural_similarity(  # type: ignore[no-untyped-call]
         made,
         real,
         channel_axis=2,

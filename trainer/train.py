@@ -11,7 +11,9 @@ from shared.landmarks import get_scheme
 from trainer.config import TrainingConfig
 from trainer.dataset import FrameDataset, list_datasets
 from trainer.device import pick_device
+from trainer.errors import TargetError
 from trainer.export import export_bundle
+from trainer.networks.tl2f import PICTURE_SIZE
 from trainer.train_converter import ConverterModel, Identity, make_identity, train_converter
 from trainer.train_tl2f import TargetFrames, train_tl2f
 
@@ -26,15 +28,24 @@ def train_target(
     """
     device = pick_device(device_name)
     dataset = FrameDataset(data_dir / target)
+    if dataset.manifest.size != PICTURE_SIZE:
+        raise TargetError(
+            f"The face crops of '{target}' are {dataset.manifest.size} pixels wide, the generator's pictures "
+            f"{PICTURE_SIZE}. Prepare it again with --size {PICTURE_SIZE}."
+        )
     scheme, rule = get_scheme(dataset.manifest.scheme), dataset.manifest.crop
     datasets = find_identities(dataset, data_dir)
-    identities = {name: make_identity(torch.from_numpy(each.landmarks("train")), scheme) for name, each in datasets.items()}
+    identities = {
+        name: make_identity(torch.from_numpy(each.landmarks("train")), scheme) for name, each in datasets.items()
+    }
     config = fit_to_scheme(config, scheme.count)
 
     shown = ", ".join(f"{name} ({len(each.landmarks)} frames)" for name, each in identities.items())
     print(f"Landmark converter: learning from {shown}.")
-    runs = runs_dir / f"converter-{fingerprint_converter(datasets, config)}"
-    converter = train_converter(identities, scheme, rule, config.converter, config.seed, runs)
+    learned_from = fingerprint_converter(datasets, config)
+    converter = train_converter(
+        identities, scheme, rule, config.converter, config.seed, runs_dir / f"converter-{learned_from}"
+    )
 
     print(f"Landmark-to-face generator of {target}, on {device}.")
     frames = TargetFrames(
@@ -45,7 +56,7 @@ def train_target(
         scheme=scheme,
         rule=rule,
     )
-    theta = train_tl2f(frames, config.tl2f, config.seed, device, runs_dir / f"{target}-{config.preset}")
+    theta = train_tl2f(frames, config.tl2f, config.seed, device, runs_dir / f"{target}-{config.preset}-{learned_from}")
     return export_bundle(dataset, converter.of(target), theta, config, models_dir)
 
 

@@ -111,7 +111,8 @@ def train_converter(
     clock = CheckpointClock()
     progress = tqdm(range(first, config.steps), "converter", config.steps, initial=first, unit="step")
     for step in progress:
-        torch.manual_seed(seed * 1_000_003 + step)  # what a step draws hangs on its number alone: resuming changes nothing
+        # What a step draws hangs on its number alone, so that a resumed run is the same run.
+        torch.manual_seed(seed * 1_000_003 + step)
         loss = torch.zeros(())
         for name in names:
             loss = loss + converter_loss(model, identities, name, retarget, rule, config, weights)

@@ -31,14 +31,16 @@ def warp_pictures(pictures: Tensor, landmarks: Tensor, wanted: Tensor) -> Tensor
     smooth = F.interpolate(field, size=(size, size), mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
     axis = (torch.arange(size) + 0.5) / size
     place = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1) + smooth  # (B, H, W, 2) in crop units
-    return F.grid_sample(pictures, place * 2 - 1, mode="bilinear", padding_mode="border", align_corners=False)
+    warped: Tensor = F.grid_sample(pictures, place * 2 - 1, mode="bilinear", padding_mode="border", align_corners=False)
+    return warped
 
 
 def _edge_points() -> Tensor:
     along = torch.linspace(0, 1, 5)
     zero, one = torch.zeros(5), torch.ones(5)
     sides = [torch.stack(pair, dim=-1) for pair in ((along, zero), (along, one), (zero, along), (one, along))]
-    return torch.cat(sides).unique(dim=0)[None]  # (1, 16, 2)
+    points: Tensor = torch.cat(sides).unique(dim=0)  # type: ignore[no-untyped-call]
+    return points[None]  # (1, 16, 2)
 
 
 def _kernel(distance: Tensor) -> Tensor:

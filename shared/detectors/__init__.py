@@ -5,7 +5,7 @@ from pathlib import Path
 from shared.detectors.protocol import DetectedFace, LandmarkDetector
 from shared.errors import DetectorUnavailableError
 
-__all__ = ["DETECTOR_NAMES", "DetectedFace", "DetectorUnavailableError", "LandmarkDetector", "load_detector"]
+__all__ = ["DETECTOR_NAMES", "DetectedFace", "LandmarkDetector", "load_detector"]
 
 DETECTOR_NAMES = ("mesh", "fan")
 

@@ -26,6 +26,8 @@ SAME_PLACE = 0.4  # the same, for two finds of one face by different means
 GRID_STRIDES = (8, 16, 16, 16)
 ANCHORS_PER_CELL = 2
 BATCH = 16
+INPUT_SIZE = 128
+SMALLEST_TILE = 4  # in the picture's longer side
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,15 @@ def plan_views(width: int, height: int) -> Iterator[list[Region]]:
     x, y, long = width / 2, height / 2, float(max(width, height))
     yield [Region(x, y, long)]
     yield [Region(x, y, long * 1.6), *(Region(x, y, long, turn * math.pi / 2) for turn in (1, -1, 2))]
-    for side in (long / 2, long / 4):
+    for side in (long / 2, long / SMALLEST_TILE):
         if side < 48:  # a face found in there would be a few pixels wide
             return
         yield [Region(cx, cy, side) for cy in place_tiles(height, side) for cx in place_tiles(width, side)]
+
+
+def plan_reduction(width: int, height: int) -> int:
+    """Return by how many pixels a side a (W, H) picture may be averaged down before its smallest tiles lose detail."""
+    return max(max(width, height) // (SMALLEST_TILE * INPUT_SIZE), 1)
 
 
 def place_tiles(length: int, side: float) -> list[float]:
@@ -101,12 +108,16 @@ class BlazeFace:
         self.size = int(session.get_inputs()[0].shape[1])
         self.anchors = make_anchors(self.size)
 
-    def find_candidates(self, picture: Image.Image, views: list[Region]) -> list[FaceCandidate]:
-        """Return the faces of an RGB picture seen in any of the views, surest first, each once."""
+    def find_candidates(self, picture: Image.Image, views: list[Region], factor: int = 1) -> list[FaceCandidate]:
+        """Return the faces of an RGB picture seen in any of the views, surest first, each once.
+
+        The views and faces are in pixels of a picture `factor` times the size of the one given.
+        """
         found = []
         for start in range(0, len(views), BATCH):
             group = views[start : start + BATCH]
-            images = np.stack([cut_region(picture, view, self.size) for view in group])  # (B, 128, 128, 3)
+            cuts = [cut_region(picture, view.scale(1 / factor), self.size) for view in group]
+            images = np.stack(cuts)  # (B, 128, 128, 3)
             boxes, scores = self.session.run(["boxes", "scores"], {"image": images})
             for view, raw, logits in zip(group, boxes, scores, strict=True):
                 found += self.read_view(view, raw, logits[:, 0])

@@ -27,6 +27,10 @@ class Region:
     side: float
     angle: float = 0.0
 
+    def scale(self, factor: float) -> Region:
+        """Return the same square in the picture scaled by `factor`."""
+        return Region(self.x * factor, self.y * factor, self.side * factor, self.angle)
+
     def to_picture(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map points of the unit square `(..., 2)` to the picture."""
         cos, sin = math.cos(self.angle) * self.side, math.sin(self.angle) * self.side

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import httpx2
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 MODELS = Path(__file__).parents[2] / "models"
 
 
-async def upload(client: httpx2.AsyncClient, path: str, data: bytes, **fields: Any) -> httpx2.Response:
+async def upload(client: httpx.AsyncClient, path: str, data: bytes, **fields: Any) -> httpx.Response:
     form = {name: str(value) for name, value in fields.items()}
     return await client.post(path, files={"image": ("face.png", data, "image/png")}, data=form)
 

@@ -4,7 +4,7 @@ import json
 import random
 from typing import Any
 
-import httpx2
+import httpx
 import pytest
 from tiny_service import MarkedDetector, make_face, serve
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 FACE: list[list[float]] = make_face().astype(float).tolist()
 
 
-def expect_problem(answer: httpx2.Response, *statuses: int) -> dict[str, Any]:
+def expect_problem(answer: httpx.Response, *statuses: int) -> dict[str, Any]:
     """The problem, whole and in words."""
     assert answer.status_code in statuses, (answer.status_code, answer.text[:300])
     assert answer.headers["content-type"] == "application/problem+json"
@@ -28,7 +28,7 @@ def expect_problem(answer: httpx2.Response, *statuses: int) -> dict[str, Any]:
     return problem
 
 
-async def post_raw(client: httpx2.AsyncClient, body: str | bytes, kind: str = "application/json") -> httpx2.Response:
+async def post_raw(client: httpx.AsyncClient, body: str | bytes, kind: str = "application/json") -> httpx.Response:
     return await client.post("/synthesize", content=body, headers={"content-type": kind})
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx2
+import httpx
 import onnxruntime
 import pytest
 from tiny_service import make_face, read_picture
@@ -39,7 +39,7 @@ def wait_until(answers: Callable[[], bool], seconds: float = 60) -> None:
         try:
             if answers():
                 return
-        except httpx2.TransportError:
+        except httpx.TransportError:
             pass
         time.sleep(0.05)
     raise AssertionError(f"not within {seconds} seconds")
@@ -50,7 +50,7 @@ def served(models: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A running service that drains for two seconds."""
     process, address = start(models, drain_seconds="2", max_upload_bytes="100000")
     try:
-        wait_until(lambda: httpx2.get(f"{address}/readyz").status_code == 200)
+        wait_until(lambda: httpx.get(f"{address}/readyz").status_code == 200)
         yield process, address
     finally:
         process.kill()
@@ -59,7 +59,7 @@ def served(models: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 def test_real_http_and_a_graceful_end(served: tuple[subprocess.Popen[str], str]) -> None:
     process, address = served
-    with httpx2.Client(base_url=address, timeout=30) as client:
+    with httpx.Client(base_url=address, timeout=30) as client:
         answer = client.post("/synthesize", json=ORDER)
         assert read_picture(answer.content).shape == (32, 32, 3)
         too_large = client.post("/landmarks", files={"image": ("a.png", bytes(2_000_000), "image/png")})

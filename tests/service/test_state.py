@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import httpx2
+import httpx
 import numpy as np
 import onnxruntime
 import pytest
@@ -67,8 +67,8 @@ async def test_targets_are_listed_with_the_damaged(tmp_path: Path) -> None:
 
 async def test_states(settings: Settings) -> None:
     app = create_app(settings)
-    transport = httpx2.ASGITransport(app)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://service") as client:
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
         for path in ("/readyz", "/version", "/targets"):
             loading = await client.get(path)
             assert (loading.status_code, loading.headers["retry-after"]) == (503, "1")

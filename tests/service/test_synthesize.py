@@ -3,7 +3,7 @@
 import base64
 from typing import Any
 
-import httpx2
+import httpx
 import numpy as np
 import pytest
 from tiny_service import SHIFT, SIZE, make_face, read_picture, serve
@@ -30,7 +30,7 @@ def expect_colour(points: Points, shift: float) -> tuple[int, int]:
     return int(red), int(green)
 
 
-async def post(client: httpx2.AsyncClient, order: dict[str, Any]) -> httpx2.Response:
+async def post(client: httpx.AsyncClient, order: dict[str, Any]) -> httpx.Response:
     return await client.post("/synthesize", json=order)
 
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
 
-import httpx2
+import httpx
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -189,12 +189,12 @@ def read_picture(data: bytes) -> NDArray[np.uint8]:
 @asynccontextmanager
 async def serve(
     settings: Settings, detector: LandmarkDetector | None = None, wait: bool = True
-) -> AsyncIterator[httpx2.AsyncClient]:
+) -> AsyncIterator[httpx.AsyncClient]:
     """The application, alive and loaded, behind a client that speaks ASGI to it."""
     app = create_app(settings, detector)
     async with app.router.lifespan_context(app):
-        transport = httpx2.ASGITransport(app)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://service") as client:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
             while wait and (await client.get("/version")).status_code == 503:
                 await asyncio.sleep(0.005)
             client.app = app  # type: ignore[attr-defined]

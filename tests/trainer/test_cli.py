@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from shared.detectors import DetectorUnavailableError
+from shared.errors import DetectorUnavailableError
 from tests.fixtures.painted import PaintedDetector, film, paint_people, write_video
 from trainer import cli
 from trainer.dataset import FrameDataset, read_manifest

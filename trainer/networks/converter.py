@@ -1,5 +1,7 @@
 """The landmark converter: the encoder Phi, shared by all identities, and each target's decoder Psi (section 2.1)."""
 
+from itertools import pairwise
+
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -26,7 +28,7 @@ def normalise_l2(landmarks: Tensor) -> Tensor:
 def _five_layers(size: int, hidden: int) -> nn.Sequential:
     widths = (size, hidden, hidden, hidden, hidden, size)
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.LeakyReLU(SLOPE)]
     return nn.Sequential(*layers[:-1])
 

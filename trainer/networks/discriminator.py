@@ -1,5 +1,7 @@
 """D, the PatchGAN discriminator (paper, section 2.2, after its reference [25])."""
 
+from itertools import pairwise
+
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
@@ -26,8 +28,7 @@ class PatchDiscriminator(nn.Module):
         super().__init__()
         widths = (3, *config.channels)
         self.layers = nn.ModuleList(
-            nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1)
-            for before, after in zip(widths, widths[1:], strict=False)
+            nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1) for before, after in pairwise(widths)
         )
         self.logits = nn.Conv2d(widths[-1], 1, kernel_size=3, padding=1)
         self.activate = nn.LeakyReLU(0.2)

@@ -1,5 +1,7 @@
 """Theta, the landmark-to-face generator: two FC layers and six upscale blocks (paper, section 2.1)."""
 
+from itertools import pairwise
+
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ SLOPE = 0.1
 
 SEED_SIZE = 4
 UPSCALE_BLOCKS = 6
+PICTURE_SIZE = SEED_SIZE * 2**UPSCALE_BLOCKS
 
 
 class TL2FConfig(BaseModel):
@@ -46,8 +49,8 @@ class UpscaleBlock(nn.Module):
 class TL2F(nn.Module):
     """Theta_t: landmarks in crop units -> the target's face, RGB in [0, 1].
 
-    The landmarks are whitened by `centre` and `whitening`, from the target's training landmarks (`fit_whitening`), which
-    are part of the weights.
+    The landmarks are whitened by `centre` and `whitening`, from the target's training landmarks (`fit_whitening`),
+    which are part of the weights.
     """
 
     centre: Tensor
@@ -66,7 +69,7 @@ class TL2F(nn.Module):
             nn.LeakyReLU(SLOPE),
         )
         widths = (config.seed_channels, *config.block_channels)
-        blocks = [UpscaleBlock(before, after) for before, after in zip(widths, widths[1:], strict=False)]
+        blocks = [UpscaleBlock(before, after) for before, after in pairwise(widths)]
         if config.head_channels is None:
             self.head: nn.Module = UpscaleBlock(widths[-1], 3, activate=False)
         else:

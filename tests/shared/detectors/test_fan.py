@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shared.detectors import DetectorUnavailableError, load_detector
+from shared.detectors import load_detector
+from shared.errors import DetectorUnavailableError
 
 
 def install_package(monkeypatch: pytest.MonkeyPatch, alignment: Any) -> None:

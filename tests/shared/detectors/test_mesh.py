@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from shared.detectors import DetectedFace, DetectorUnavailableError, load_detector
+from shared.detectors import DetectedFace, load_detector
 from shared.detectors.mesh import MESH_TO_IBUG68, MeshDetector, reduce_mesh
+from shared.errors import DetectorUnavailableError
 
 MODELS = Path(__file__).parents[3] / "models"
 OUTER_EYE_CORNERS = (36, 45)

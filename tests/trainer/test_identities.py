@@ -1,0 +1,278 @@
+"""Shapes of people: the neutral face, moving expressions between faces, people who never were, a person's range."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from shared.expression import measure_expression
+from shared.geometry import find_crop
+from shared.landmarks import IBUG68, SCHEMES, Points, flip_points
+from tests.fixtures.acted import RULE, act, crop_units, film_units, stretch
+from tests.fixtures.painted import FACE
+from trainer.identities import (
+    Retarget,
+    ShapeRange,
+    compress,
+    detail_points,
+    exaggerate,
+    find_calm,
+    find_neutral,
+    recrop,
+    turn_roll,
+)
+
+RETARGET = Retarget(IBUG68)
+EYE = list(IBUG68.groups["right_eye"])
+
+
+def tensor(*faces: Points) -> Tensor:
+    return torch.from_numpy(np.stack(faces).astype(np.float32))
+
+
+def measure(points: Points | Tensor, name: str) -> np.ndarray:
+    return measure_expression(np.asarray(points), IBUG68)[name]
+
+
+def mirror(points: Tensor) -> Points:
+    return flip_points(points.numpy(), IBUG68, width=1.0)
+
+
+# The neutral shape
+
+
+def act_mix() -> Points:
+    """Ten frames that all look to one side: three calm, five with the mouth open, two with shut eyes."""
+    calm = [act(yaw=0.3)] * 3
+    talking = [act(mouth=0.5 + 0.1 * number, yaw=0.3) for number in range(5)]
+    return crop_units(np.stack([*talking, act(lids=1, yaw=0.3), act(lids=0.9, yaw=0.3), *calm]))
+
+
+def test_neutral_has_the_mouth_shut_and_the_eyes_open() -> None:
+    neutral = find_neutral(act_mix(), IBUG68)
+    rest = crop_units(act()[None])[0]
+    for name in ("mouth", "right_eye", "left_eye"):
+        assert measure(neutral, name) == pytest.approx(measure(rest, name), abs=5e-3), name
+    assert measure(act_mix().mean(axis=0), "mouth") > 3 * measure(neutral, "mouth")
+    assert neutral.dtype == np.float32
+
+
+def test_neutral_is_its_own_mirror_image() -> None:
+    frames = act_mix()
+    neutral = find_neutral(frames, IBUG68)
+    np.testing.assert_allclose(flip_points(neutral, IBUG68, width=1.0), neutral, atol=1e-6)
+    assert measure(neutral, "yaw") == pytest.approx(0, abs=1e-5)
+    assert abs(measure(frames.mean(axis=0), "yaw")) > 0.1
+
+
+def test_neutral_of_frames_that_are_never_calm_is_the_mean_of_all() -> None:
+    shut_and_asleep = [act(mouth=0.01 * number, lids=1 - 0.01 * number) for number in range(3)]
+    shut_and_staring = [act(mouth=0.05, lids=-0.5)]
+    open_and_awake = [act(mouth=0.5 + 0.1 * number, lids=0.01 * number) for number in range(6)]
+    frames = crop_units(np.stack([*shut_and_asleep, *shut_and_staring, *open_and_awake]))
+    np.testing.assert_allclose(find_neutral(frames, IBUG68), frames.mean(axis=0), atol=1e-5)
+
+
+def test_calm_frame_is_the_shut_open_eyed_frontal_one() -> None:
+    frames = [act(mouth=1), act(lids=1), act(yaw=0.6), act(mouth=0.02), act(brows=1), act(yaw=-0.6), act(mouth=0.7)]
+    assert find_calm(crop_units(np.stack(frames)), IBUG68) == 3
+
+
+# Moving expressions
+
+NARROW = stretch(stretch(act(), "right_eye", high=0.7), "left_eye", high=0.7)
+LARGE = stretch(stretch(act(), "right_eye", wide=1.2, high=1.1), "left_eye", wide=1.2, high=1.1)
+
+
+@pytest.mark.parametrize("name", sorted(SCHEMES))
+def test_features_cover_every_point_once(name: str) -> None:
+    retarget = Retarget(SCHEMES[name])
+    assert sorted(index for group in retarget.groups for index in group) == list(range(SCHEMES[name].count))
+
+
+def test_moving_onto_the_same_face_changes_nothing() -> None:
+    frames = torch.from_numpy(film_units(20))
+    neutral = torch.from_numpy(find_neutral(frames.numpy(), IBUG68))
+    torch.testing.assert_close(RETARGET.move(frames, neutral, neutral), frames, atol=1e-6, rtol=0)
+
+
+def test_the_neutral_face_becomes_the_other_neutral_face() -> None:
+    narrow, large = tensor(NARROW), tensor(LARGE)
+    torch.testing.assert_close(RETARGET.move(narrow, narrow[0], large[0]), large)
+
+
+def test_a_closed_eye_stays_closed_on_a_larger_eye() -> None:
+    asleep = tensor(stretch(stretch(NARROW, "right_eye", high=0), "left_eye", high=0))
+    narrow, large = tensor(NARROW)[0], tensor(LARGE)[0]
+    moved = RETARGET.move(asleep, narrow, large)
+    for eye in ("right_eye", "left_eye"):
+        assert measure(large, eye) > 0.1
+        assert measure(moved, eye) == pytest.approx(0, abs=1e-5)
+        assert measure(asleep - narrow + large, eye) > 0.03  # without scaling the lids would stay apart
+    assert np.ptp(moved[0, EYE, 0].numpy()) == pytest.approx(np.ptp(LARGE[EYE, 0]), abs=1e-5)
+
+
+def test_lips_are_scaled_by_the_mouths_width() -> None:
+    wide = tensor(stretch(act(), ("outer_lips", "inner_lips"), wide=1.4, high=1.0))[0]
+    moved = RETARGET.move(tensor(act(mouth=0.8)), tensor(act())[0], wide)
+
+    def gap(points: Points | Tensor) -> float:
+        return float(points[66][1] - points[62][1])
+
+    opened = gap(act(mouth=0.8)) - gap(act())
+    assert gap(moved[0]) - gap(wide) == pytest.approx(1.4 * opened, abs=1e-5)
+
+
+def test_a_bad_neutral_shape_does_not_blow_motions_up() -> None:
+    huge = tensor(stretch(NARROW, "right_eye", high=10))[0]
+    frame = tensor(stretch(NARROW, "right_eye", high=0.5))
+    moved = RETARGET.move(frame, tensor(NARROW)[0], huge)
+    change, given = (moved[0] - huge)[EYE, 1], (frame[0] - tensor(NARROW)[0])[EYE, 1]
+    torch.testing.assert_close(change, 1.7 * given, atol=1e-5, rtol=0)
+
+
+def test_a_features_displacement_is_kept_as_it_is() -> None:
+    shift = torch.zeros(68, 2)
+    shift[EYE] = torch.tensor([0.03, -0.02])
+    moved = RETARGET.move(tensor(NARROW) + shift, tensor(NARROW)[0], tensor(LARGE)[0])
+    torch.testing.assert_close(moved - tensor(LARGE), shift[None], atol=1e-6, rtol=0)
+
+
+def test_every_frame_may_have_a_face_of_its_own() -> None:
+    frames = tensor(act(mouth=1), act(lids=0.5))
+    neutrals, onto = tensor(NARROW, act()), tensor(LARGE, NARROW)
+    together = RETARGET.move(frames, neutrals, onto)
+    for number in range(2):
+        alone = RETARGET.move(frames[number : number + 1], neutrals[number], onto[number])
+        torch.testing.assert_close(together[number : number + 1], alone)
+
+
+# People who never were
+
+
+def test_people_who_never_were_are_alike_left_and_right() -> None:
+    torch.manual_seed(1)
+    varied = RETARGET.vary(tensor(FACE).repeat(16, 1, 1))
+    np.testing.assert_allclose(mirror(varied), varied.numpy(), atol=1e-5)
+    assert (varied - tensor(FACE)).abs().amax(dim=(1, 2)).min() > 0.01
+    assert (varied[1:] - varied[:-1]).abs().amax(dim=(1, 2)).min() > 0.01
+
+
+def test_people_who_never_were_come_again_with_the_seed() -> None:
+    shapes = []
+    for seed in (7, 7, 8):
+        torch.manual_seed(seed)
+        shapes.append(RETARGET.vary(tensor(FACE, FACE)))
+    assert torch.equal(shapes[0], shapes[1])
+    assert not torch.equal(shapes[0], shapes[2])
+
+
+def test_size_and_shift_are_spreads() -> None:
+    faces = tensor(FACE).expand(2000, -1, -1)
+    torch.manual_seed(0)
+    assert torch.allclose(RETARGET.vary(faces, size=0, shift=0), faces)
+    resized = RETARGET.vary(faces, size=0.14, shift=0)[:, EYE]
+    wide = (resized[..., 0].amax(dim=1) - resized[..., 0].amin(dim=1)) / np.ptp(FACE[EYE, 0])
+    assert wide.log().std().item() == pytest.approx(0.14, rel=0.1)
+    torch.testing.assert_close(resized.mean(dim=1), faces[:, EYE].mean(dim=1), atol=1e-5, rtol=0)
+    moved = RETARGET.vary(faces, size=0, shift=0.02)[:, EYE].mean(dim=1) - faces[:, EYE].mean(dim=1)
+    torch.testing.assert_close(moved.std(dim=0), torch.full((2,), 0.02), atol=0.002, rtol=0)
+
+
+def test_exaggeration_leaves_the_neutral_face_and_the_pose_alone() -> None:
+    frames, neutral = torch.from_numpy(film_units(30)), torch.from_numpy(find_neutral(film_units(30), IBUG68))
+    torch.manual_seed(0)
+    assert torch.allclose(exaggerate(frames, neutral, RETARGET, 0.0), frames, atol=1e-6)
+    at_rest = exaggerate(neutral.expand(4, -1, -1), neutral, RETARGET, 0.5)
+    assert torch.allclose(at_rest, neutral.expand(4, -1, -1), atol=1e-6)
+    acted = exaggerate(frames, neutral, RETARGET, 0.5)
+    steady = [index for name in ("jaw", "nose_bridge", "nose_base") for index in IBUG68.groups[name]]
+    assert torch.equal(acted[:, steady], frames[:, steady])
+    torch.testing.assert_close(acted[:, EYE].mean(dim=1), frames[:, EYE].mean(dim=1), atol=1e-6, rtol=0)
+
+
+def test_exaggeration_multiplies_a_features_motion_by_one_gain() -> None:
+    neutral = tensor(act())[0]
+    frames = tensor(act(mouth=0.5)).repeat(2000, 1, 1)
+    torch.manual_seed(0)
+    acted = exaggerate(frames, neutral, RETARGET, 0.3)
+    gap = measure(acted, "mouth") - measure(neutral, "mouth")
+    gain = gap / (measure(frames, "mouth") - measure(neutral, "mouth"))
+    assert (gain > 0).all()
+    assert np.log(gain).std() == pytest.approx(0.3, rel=0.1)
+
+
+def test_turning_the_head_keeps_its_shape() -> None:
+    faces = tensor(act()).repeat(50, 1, 1)
+    torch.manual_seed(0)
+    turned = turn_roll(faces, 0.2)
+    torch.testing.assert_close(torch.cdist(turned, turned), torch.cdist(faces, faces), atol=1e-3, rtol=0)
+    middle = torch.full((3, 4, 2), 0.5)
+    torch.testing.assert_close(turn_roll(middle, 0.2), middle)
+    angles = measure(turned, "roll")
+    assert angles.std() == pytest.approx(0.2, rel=0.3)
+    assert torch.allclose(turn_roll(faces, 0.0), faces)
+
+
+def test_recrop_is_the_crop_of_each_face() -> None:
+    faces = tensor(act(yaw=0.4), act(mouth=1) * 3 - 1, (act(brows=1) * (1.5, 0.8) + (0.3, -0.4)))
+    expected = [find_crop(face, RULE).to_unit(face) for face in faces.numpy()]
+    recropped = recrop(faces, RULE)
+    np.testing.assert_allclose(recropped.numpy(), np.stack(expected), atol=1e-5)
+    torch.testing.assert_close(recrop(recropped, RULE), recropped, atol=1e-5, rtol=0)
+
+
+# A person's range
+
+
+def test_compress_is_the_identity_inside_and_grows_ever_slower_outside() -> None:
+    values = torch.linspace(-8, 8, 3201, dtype=torch.float64)
+    result = compress(values)
+    inside = values.abs() <= 0.8
+    torch.testing.assert_close(result[inside], values[inside])
+    torch.testing.assert_close(compress(-values), -result)
+    steps = result.diff()
+    assert (steps > 0).all()
+    assert (steps <= values.diff() + 1e-12).all()
+    assert (result[values > 0.81] < values[values > 0.81]).all()
+
+
+def test_compress_has_neither_step_nor_kink_at_the_knee() -> None:
+    values = torch.tensor([0.8 - 1e-6, 0.8 + 1e-6], dtype=torch.float64, requires_grad=True)
+    result = compress(values)
+    result.sum().backward()
+    assert result.diff().item() == pytest.approx(2e-6, rel=1e-3)
+    torch.testing.assert_close(values.grad, torch.ones(2, dtype=torch.float64), atol=1e-5, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def seen() -> Tensor:
+    """What the person of the range was seen to do."""
+    return torch.from_numpy(film_units(120))
+
+
+def test_shapes_seen_are_almost_unchanged(seen: Tensor) -> None:
+    limited = ShapeRange(seen, IBUG68).limit(seen)
+    distance = (limited - seen).norm(dim=2)
+    assert distance.median() < 0.003
+    assert distance.max() < 0.02  # the few at the range's edge are drawn in a little
+    assert np.corrcoef(measure(limited, "mouth"), measure(seen, "mouth"))[0, 1] > 0.99
+
+
+def test_a_wider_mouth_comes_out_wider_but_less_so(seen: Tensor) -> None:
+    wider = torch.from_numpy(crop_units(np.stack([act(mouth=1 + 0.25 * step) for step in range(9)])))
+    given, limited = measure(wider, "mouth"), measure(ShapeRange(seen, IBUG68).limit(wider), "mouth")
+    assert (np.diff(limited) > 0).all()
+    assert limited[-1] < 0.75 * given[-1]
+    assert limited[-1] > 0.8 * measure(seen, "mouth").max()
+
+
+def test_what_the_person_never_does_is_dropped(seen: Tensor) -> None:
+    odd = seen[:5].clone()
+    odd[:, 33] += torch.tensor([0.05, 0.05])  # one point of the nose goes its own way
+    result = ShapeRange(seen, IBUG68).limit(odd)
+    assert (result - seen[:5])[:, 33].norm(dim=1).max() < 0.02
+
+
+def test_detail_points_are_lids_and_inner_lips() -> None:
+    assert detail_points(IBUG68) == (*range(36, 48), *range(60, 68))

@@ -1,0 +1,132 @@
+"""The loss terms, against values and gradients worked out by hand."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainer.losses import (
+    feature_matching,
+    l2i,
+    l2i_gan_discriminator,
+    l2i_gan_generator,
+    l2l,
+    landmark_distance,
+    x_l2l,
+)
+
+ZERO = torch.zeros(1, 2, 2)
+APART = torch.tensor([[[3.0, 0.0], [0.0, 4.0]]])  # two points, 3 and 4 away from the origin
+
+
+def test_landmark_distance_is_one_norm_over_all_points() -> None:
+    assert landmark_distance(APART, ZERO).item() == pytest.approx(5)  # not (3 + 4) / 2
+    assert landmark_distance(torch.cat([APART, 3 * APART]), ZERO).item() == pytest.approx(10)  # mean over the batch
+
+
+def test_landmark_distance_counts_a_point_as_often_as_its_weight() -> None:
+    assert landmark_distance(APART, ZERO, torch.tensor([16.0, 0.0])).item() == pytest.approx(12)
+    assert landmark_distance(APART, ZERO, torch.tensor([0.0, 4.0])).item() == pytest.approx(8)
+
+
+def test_landmark_distance_pulls_along_the_difference() -> None:
+    points = APART.repeat(2, 1, 1).requires_grad_()
+    landmark_distance(points, ZERO).backward()
+    torch.testing.assert_close(points.grad, APART.repeat(2, 1, 1) / 5 / 2)  # unit length, shared by two faces
+
+
+def test_landmark_distance_at_nothing_has_no_gradient_and_no_nan() -> None:
+    points = APART.clone().requires_grad_()
+    distance = landmark_distance(points, APART.clone())
+    distance.backward()
+    assert distance.item() < 1e-5
+    assert torch.equal(points.grad, ZERO)
+
+
+def test_l2i_is_the_mean_absolute_difference() -> None:
+    made = torch.tensor([0.0, 0.5, 1.0]).view(1, 3, 1, 1).requires_grad_()
+    picture = torch.tensor([0.3, 0.5, 0.4]).view(1, 3, 1, 1)
+    loss = l2i(made, picture)
+    loss.backward()
+    assert loss.item() == pytest.approx(0.9 / 3)
+    torch.testing.assert_close(made.grad.flatten(), torch.tensor([-1 / 3, 0, 1 / 3]))
+
+
+def test_l2i_weighs_the_parts_of_a_picture_by_a_coarser_map() -> None:
+    made, picture = torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)
+    made[..., 0, 0], made[..., 3, 3] = 1.0, 1.0  # wrong in two corners
+    assert l2i(made, picture).item() == pytest.approx(2 / 16)
+    weights = torch.tensor([[1.0, 1.0], [1.0, 5.0]]).view(1, 1, 2, 2)
+    assert l2i(made, picture, weights).item() == pytest.approx((1 + 5) / 16)
+    assert l2i(made, picture, torch.ones(1, 1, 2, 2)).item() == pytest.approx(2 / 16)
+
+
+def test_l2l_adds_what_psi_rebuilds_and_what_phi_says() -> None:
+    rebuilt, landmarks, latent, neutral = APART, ZERO, ZERO, 2 * APART
+    assert l2l(rebuilt, landmarks, latent, neutral).item() == pytest.approx(5 + 10)
+    only_first = torch.tensor([1.0, 0.0])
+    assert l2l(rebuilt, landmarks, latent, neutral, only_first).item() == pytest.approx(3 + 6)
+
+
+def test_x_l2l_is_the_distance_after_the_round_trip() -> None:
+    assert x_l2l(APART, ZERO).item() == pytest.approx(5)
+    assert x_l2l(APART, ZERO, torch.tensor([4.0, 0.0])).item() == pytest.approx(6)
+
+
+def test_log_gan_is_two_log_two_where_nothing_is_known() -> None:
+    undecided = torch.zeros(2, 1, 3, 3)
+    assert l2i_gan_discriminator(undecided, undecided, "log").item() == pytest.approx(2 * math.log(2))
+    assert l2i_gan_generator(undecided, "log").item() == pytest.approx(math.log(2))
+    # D(real) = 3/4 and D(made) = 1/4, so that both terms are -log(3/4); the generator's is -log(1/4).
+    logit = torch.full((1, 1, 1, 1), math.log(3))
+    assert l2i_gan_discriminator(logit, -logit, "log").item() == pytest.approx(2 * math.log(4 / 3))
+    assert l2i_gan_generator(-logit, "log").item() == pytest.approx(math.log(4))
+
+
+def test_hinge_gan_asks_for_no_more_than_the_margin() -> None:
+    real, made = torch.tensor([2.0, 0.5]).view(2, 1, 1, 1), torch.tensor([-2.0, 0.5]).view(2, 1, 1, 1)
+    assert l2i_gan_discriminator(real, made, "hinge").item() == pytest.approx((0 + 0.5) / 2 + (0 + 1.5) / 2)
+    assert l2i_gan_generator(made, "hinge").item() == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("kind", ["hinge", "log"])
+def test_gan_gradients_pull_the_right_way(kind: str) -> None:
+    real, made, ours = (torch.zeros(1, 1, 2, 2, requires_grad=True) for _ in range(3))
+    l2i_gan_discriminator(real, made, kind).backward()
+    l2i_gan_generator(ours, kind).backward()
+    assert (real.grad < 0).all()  # D raises what it says of filmed pictures,
+    assert (made.grad > 0).all()  # lowers what it says of made ones,
+    assert (ours.grad < 0).all()  # and Theta raises that.
+
+
+def test_log_generator_does_not_saturate() -> None:
+    lost = torch.full((1, 1, 1, 1), -30.0, requires_grad=True)
+    l2i_gan_generator(lost, "log").backward()
+    assert lost.grad.item() == pytest.approx(-1)  # log(1 - D) would leave nothing here
+
+
+def test_feature_matching_counts_each_layer_alike_and_leaves_the_real_alone() -> None:
+    made = [torch.zeros(1, 1, 4, 4, requires_grad=True), torch.zeros(1, 1, 1, 1, requires_grad=True)]
+    real = [torch.full((1, 1, 4, 4), 1.0, requires_grad=True), torch.full((1, 1, 1, 1), 5.0, requires_grad=True)]
+    loss = feature_matching(made, real)
+    loss.backward()
+    assert loss.item() == pytest.approx(3)
+    assert made[0].grad is not None
+    assert real[0].grad is None
+    with pytest.raises(ValueError, match="shorter"):
+        feature_matching(made, real[:1])
+
+
+def random_faces(seed: int) -> Tensor:
+    return torch.randn(2, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+
+
+def test_gradients_agree_with_finite_differences() -> None:
+    weights = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
+    one, two, three, four = (random_faces(seed) for seed in range(4))
+    assert torch.autograd.gradcheck(landmark_distance, (one, two, weights))
+    assert torch.autograd.gradcheck(l2l, (one, two, three, four, weights))
+    assert torch.autograd.gradcheck(lambda a, b: l2i_gan_discriminator(a, b, "log"), (one, two))
+    assert torch.autograd.gradcheck(lambda a: l2i_gan_generator(a, "log"), (one,))
+    assert torch.autograd.gradcheck(lambda a: l2i_gan_generator(a, "hinge"), (one,))

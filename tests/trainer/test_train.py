@@ -1,0 +1,165 @@
+"""From datasets to a bundle: who teaches whom, what makes a run the same run, and a real kill in the middle."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from shared.bundle import read_bundle
+from shared.landmarks import IBUG68
+from tests.fixtures.acted import RULE, film_points, stretch, write_dataset
+from tests.fixtures.painted import FACE
+from trainer import train_tl2f as tl2f_module
+from trainer.checkpoint import load_checkpoint
+from trainer.config import ConverterTraining, TL2FTraining, TrainingConfig
+from trainer.dataset import SPLITS, FrameDataset
+from trainer.errors import TargetError
+from trainer.networks.converter import ConverterConfig
+from trainer.networks.discriminator import DiscriminatorConfig
+from trainer.networks.tl2f import TL2FConfig
+from trainer.train import convert_foreign, find_identities, fingerprint_converter, fit_to_scheme, train_target
+from trainer.train_converter import ConverterModel, make_identity
+
+REPOSITORY = Path(__file__).parents[2]
+TINY = TrainingConfig(
+    converter=ConverterTraining(network=ConverterConfig(hidden=8), steps=5, batch=4),
+    tl2f=TL2FTraining(
+        network=TL2FConfig(hidden=8, seed_channels=4, block_channels=(4, 4, 4, 4, 4)),
+        discriminator=DiscriminatorConfig(channels=(4, 4)),
+        steps=40,
+        batch=2,
+        gan_start=0.1,
+    ),
+)
+OTHER = stretch(FACE, "right_eye", 1.2, 1.2)
+
+# The same training with the brakes on: every step is saved, and takes a moment.
+SLOW_TRAINING = """
+import sys, time
+from pathlib import Path
+from trainer import train_tl2f
+from trainer.config import TrainingConfig
+from trainer.train import train_target
+
+class Clock:
+    def is_due(self):
+        time.sleep(0.05)
+        return True
+
+train_tl2f.CheckpointClock = Clock
+folder = Path(sys.argv[1])
+config = TrainingConfig.model_validate_json(sys.argv[2])
+train_target("ada", config, "cpu", folder / "data", folder / "runs", folder / "models")
+"""
+
+
+def test_a_killed_run_goes_on_and_ends_in_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_dataset(tmp_path / "data", "ada", film_points(24))
+    write_dataset(tmp_path / "data", "bob", film_points(24, OTHER, phase=1), size=16)
+    command = [sys.executable, "-c", SLOW_TRAINING, str(tmp_path), TINY.model_dump_json()]
+    child = subprocess.Popen(
+        command, cwd=REPOSITORY, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True
+    )
+    path = tmp_path / "runs" / "ada-default" / "tl2f.pt"
+    try:
+        for _ in range(6000):
+            if path.exists() or child.poll() is not None:
+                break
+            time.sleep(0.01)
+        time.sleep(0.2)  # a few steps on, wherever that is
+    finally:
+        child.kill()
+        _, said = child.communicate()
+    assert child.returncode == -signal.SIGKILL, said
+    assert not (tmp_path / "models").exists()
+    saved = load_checkpoint(path, TINY.tl2f)
+    assert saved is not None
+    assert 0 < saved["step"] < TINY.tl2f.steps
+    (converter,) = (tmp_path / "runs").glob("converter-*/converter.pt")
+    learned = converter.read_bytes()
+
+    drawn = 0
+    draw_batch = tl2f_module.draw_batch
+
+    def count(*given: object) -> object:
+        nonlocal drawn
+        drawn += 1
+        return draw_batch(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tl2f_module, "draw_batch", count)
+    folders = {"data_dir": tmp_path / "data", "runs_dir": tmp_path / "runs", "models_dir": tmp_path / "models"}
+    bundle = train_target("ada", TINY, "cpu", **folders)
+    assert drawn == TINY.tl2f.steps - saved["step"]  # only what was missing
+    assert converter.read_bytes() == learned
+    assert bundle == tmp_path / "models" / "ada"
+    manifest = read_bundle(bundle)
+    assert TrainingConfig.model_validate(manifest.config) == TINY
+    assert not list(path.parent.glob(".*"))  # the killed write left nothing
+
+
+def test_pictures_of_another_size_are_refused_before_any_training(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "data", "ada", film_points(24), size=128)
+    with pytest.raises(TargetError, match="128 pixels wide.*--size 256"):
+        train_target("ada", TINY, "cpu", tmp_path / "data", tmp_path / "runs", tmp_path / "models")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ada and three others, of whom only bob can teach her."""
+    folder = tmp_path_factory.mktemp("data")
+    points = film_points(24)
+    write_dataset(folder, "bob", film_points(24, OTHER), size=16, fingerprint="b" * 64)
+    write_dataset(folder, "ada", points, size=16)
+    write_dataset(folder, "driver", points, size=16, split=np.full(24, SPLITS["test"], np.int8))
+    write_dataset(folder, "wide", points, size=16, rule=RULE.model_copy(update={"factor": 6.0}))
+    return folder
+
+
+def test_datasets_that_mean_the_same_teach_each_other(data: Path) -> None:
+    assert list(find_identities(FrameDataset(data / "ada"), data)) == ["ada", "bob"]
+    assert list(find_identities(FrameDataset(data / "bob"), data)) == ["ada", "bob"]
+    assert list(find_identities(FrameDataset(data / "wide"), data)) == ["wide"]
+
+
+def test_targets_of_the_same_data_share_one_converter(data: Path) -> None:
+    config = TINY
+    ours, theirs = (find_identities(FrameDataset(data / name), data) for name in ("ada", "bob"))
+    name = fingerprint_converter(ours, config)
+    assert fingerprint_converter(theirs, config) == name
+    assert fingerprint_converter(ours, config.model_copy(update={"tl2f": TL2FTraining()})) == name
+    alone = {"ada": ours["ada"]}
+    others = [
+        fingerprint_converter(alone, config),
+        fingerprint_converter({"ada": ours["bob"]}, config),
+        fingerprint_converter(ours, config.model_copy(update={"seed": 1})),
+        fingerprint_converter(ours, config.model_copy(update={"converter": ConverterTraining()})),
+    ]
+    assert len({name, *others}) == 5
+
+
+def test_networks_are_made_for_the_schemes_points() -> None:
+    fitted = fit_to_scheme(TINY, 98)
+    assert fitted.converter.network.points == fitted.tl2f.network.points == 98
+    assert fitted.converter.network.hidden == 8
+    assert fit_to_scheme(fitted, 68) == TINY
+
+
+def test_everybody_elses_frames_become_the_targets(data: Path) -> None:
+    people = {
+        name: make_identity(torch.from_numpy(FrameDataset(data / name).landmarks("train")), IBUG68)
+        for name in ("ada", "bob")
+    }
+    torch.manual_seed(0)
+    model = ConverterModel(TINY.converter, list(people))
+    foreign = convert_foreign(model, people, "ada")
+    with torch.no_grad():
+        torch.testing.assert_close(foreign, model.of("ada")(people["bob"].landmarks))
+    assert not foreign.requires_grad
+    assert convert_foreign(model, {"ada": people["ada"]}, "ada").shape == (0, 68, 2)
