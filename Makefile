@@ -13,8 +13,8 @@ comma := ,
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
-serve: $(VENV)/.has-service ## Start the HTTP service [ARGS=…] [ONNXRUNTIME=gpu]
-	@$(RUN) -m service $(ARGS)
+serve: $(VENV)/.has-service ## Start the HTTP service [PORT=8000] [ARGS="--host 0.0.0.0"] [ONNXRUNTIME=gpu]
+	@$(RUN) -m service $(if $(PORT),--port '$(PORT)') $(ARGS)
 
 test: lint ## Check style and types, then run every test [ARGS=…]
 	@$(RUN) -m pytest $(ARGS)

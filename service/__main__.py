@@ -1,8 +1,10 @@
-"""``python -m service``: the application under uvicorn, set up by LANDMARKGAN_* variables."""
+"""``python -m service``: the application under uvicorn, set up by LANDMARKGAN_* variables and two options."""
 
+import argparse
 import logging
 import sys
 import threading
+from collections.abc import Sequence
 from types import FrameType
 
 import uvicorn
@@ -36,10 +38,21 @@ class Server(uvicorn.Server):
         timer.start()
 
 
-def main() -> int:
+def parse_options(arguments: Sequence[str] | None) -> dict[str, str | int]:
+    """The settings named on the command line: they win over the variables."""
+    parser = argparse.ArgumentParser(
+        prog="python -m service", description="Serve the bundles. Every LANDMARKGAN_* variable is a setting too."
+    )
+    parser.add_argument("--host", default=argparse.SUPPRESS, help=Settings.model_fields["host"].description)
+    parser.add_argument("--port", type=int, default=argparse.SUPPRESS, help=Settings.model_fields["port"].description)
+    return dict(vars(parser.parse_args(arguments)))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until a signal ends it. Returns the exit status: 2 for settings that are wrong, 3 for a failed start."""
+    options = parse_options(arguments)
     try:
-        settings = Settings()
+        settings = Settings.model_validate(options)
     except ValidationError as error:
         for each in error.errors():
             name = "_".join(str(part) for part in each["loc"]).upper()

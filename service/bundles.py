@@ -102,6 +102,8 @@ def load_catalogue(models_dir: Path, device: str, threads: int, require_gpu: boo
     A folder that a detector's name or a leading dot marks is none of a target's. Any other that holds ONNX files and no
     manifest is a bundle that was never finished. Raises StartError where a GPU is required and not used.
     """
+    if device == "cuda":
+        load_cuda_libraries()
     if require_gpu and GPU_PROVIDER not in ort.get_available_providers():
         raise StartError(f"A GPU is required, but this ONNX Runtime has no {GPU_PROVIDER}; install onnxruntime-gpu.")
     targets: dict[str, Target] = {}
@@ -122,6 +124,13 @@ def load_catalogue(models_dir: Path, device: str, threads: int, require_gpu: boo
         targets[folder.name] = target
         logger.info("target %s runs on %s", folder.name, ", ".join(target.tl2f.providers))
     return Catalogue(targets, damaged)
+
+
+def load_cuda_libraries() -> None:
+    """Load CUDA and cuDNN from the wheels of `onnxruntime-gpu[cuda,cudnn]`: the dynamic loader does not look there."""
+    preload = getattr(ort, "preload_dlls", None)  # since ONNX Runtime 1.21
+    if preload is not None and GPU_PROVIDER in ort.get_available_providers():
+        preload()
 
 
 def open_target(folder: Path, device: str, threads: int) -> Target:

@@ -195,6 +195,7 @@ def test_no_media_checkpoint_or_build_product_is_committed() -> None:
 
 def test_bundles_are_not_ignored_and_runs_are() -> None:
     paths = ["models/franck/tl2f.onnx", "models/franck/bundle.json", "data/franck/dataset.json", "runs/franck/last.pt"]
+    paths.append("models/franck-quick/bundle.json")
     command = ["git", "check-ignore", "--no-index", *paths]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.split() == paths[2:]

@@ -17,15 +17,16 @@ from shared.detectors import DETECTOR_NAMES, LandmarkDetector, load_detector
 from shared.errors import LandmarkGANError
 from shared.landmarks import SCHEMES
 from trainer.celebv import CELEBV_FOLDERS, LAYOUT, CelebVSource
-from trainer.dataset import DatasetManifest, list_datasets, read_manifest
+from trainer.dataset import QUICK_SUFFIX, DatasetManifest, list_datasets, read_manifest
 from trainer.errors import TargetError
 from trainer.media import PACKAGES, SAMPLES, SampleTarget, fetch_media
-from trainer.prepare import About, PrepareOptions, prepare_dataset
+from trainer.prepare import About, PrepareOptions, find_prepared, prepare_dataset
 from trainer.sources import PhotoSource, Source, VideoSource
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-TARGET_PATTERN = r"[a-z0-9][a-z0-9_-]{0,63}"
+TARGET_PATTERN = r"[a-z0-9][a-z0-9_-]{0,57}"  # a bundle's id has 64 at most, and a quick run's ends in -quick
+QUICK_FRAMES = 1000  # that a quick run looks for faces in: about 45 seconds of it
 CELEBV_LICENCE = "CelebV, for non-commercial research"
 
 
@@ -100,7 +101,11 @@ def _add_train(commands: Commands) -> None:
         "--preset", choices=("default", "quick", "authors"), default="default", help="sizes and schedule"
     )
     preset.add_argument(
-        "--quick", dest="preset", action="store_const", const="quick", help="a minute of training, to see the whole way"
+        "--quick",
+        dest="preset",
+        action="store_const",
+        const="quick",
+        help="a minute of training, to see the whole way; the bundle's id is TARGET-quick",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="checkpoints and samples (default: runs)")
@@ -162,8 +167,11 @@ def run_figures(options: argparse.Namespace) -> None:
 def prepare_target(options: argparse.Namespace) -> DatasetManifest:
     """The dataset that `train` is asked for, prepared from the media named, or found. Raises TargetError."""
     target: str = options.target
-    if not re.fullmatch(TARGET_PATTERN, target):
-        raise TargetError(f"'{target}' can't be a target's id: use a-z, 0-9, - and _, at most 64, no sign in front.")
+    if not re.fullmatch(TARGET_PATTERN, target) or target.endswith(QUICK_SUFFIX):
+        raise TargetError(
+            f"'{target}' can't be a target's id: use a-z, 0-9, - and _, at most 58, no sign in front, "
+            f"and not {QUICK_SUFFIX} at the end, which marks the bundles of quick runs."
+        )
     source = _open_source(options)
     if source is not None:
         about = About(
@@ -174,7 +182,14 @@ def prepare_target(options: argparse.Namespace) -> DatasetManifest:
         )
         return _prepare(source, about, options)
     if target in list_datasets(options.data_dir):
-        return read_manifest(options.data_dir / target)
+        ready = read_manifest(options.data_dir / target)
+        if ready.every == 1 or options.preset == "quick":
+            return ready
+        if target not in SAMPLES:
+            raise TargetError(
+                f"The dataset of '{target}' holds one frame in {ready.every}, for quick runs. Name its media again "
+                "(VIDEO, PHOTOS or CELEBV), and the whole of it is prepared."
+            )
     if target in SAMPLES and not SAMPLES[target].driver:
         return _prepare_sample(SAMPLES[target], options)
     raise TargetError(explain_missing(target, options.data_dir))
@@ -239,6 +254,11 @@ def _prepare(source: Source, about: About, options: argparse.Namespace, driver: 
         person="any" if getattr(options, "one_person", False) else "dominant",
         split="test" if driver else "blocks",
     )
+
+    sparse = max(1, round((source.expected or 0) / QUICK_FRAMES))
+    whole_ready = find_prepared(source, about, chosen, options.data_dir) is not None
+    if getattr(options, "preset", "default") == "quick" and not whole_ready:
+        chosen = chosen.model_copy(update={"every": sparse})
 
     def open_detector(name: str) -> LandmarkDetector:
         return load_detector(name, options.models_dir)

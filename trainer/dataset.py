@@ -39,6 +39,7 @@ TRAIN_SHARE, VALIDATION_SHARE = 0.70, 0.15
 GAP_SECONDS = 2.0
 OWN_BLOCKS_SECONDS = 30.0  # a video this long has train, validation and test blocks of its own
 MIN_TRAIN, MIN_HELD_OUT = 24, 4
+QUICK_SUFFIX = "-quick"  # of the bundles that quick runs leave beside their target's own
 
 
 class _Frozen(BaseModel):
@@ -71,6 +72,7 @@ class DatasetManifest(_Frozen):
     frames: int = Field(ge=1, description="Frames kept, gaps included.")
     left_out: Mapping[str, int] = Field(description="Frames left out, by reason.")
     splits: Mapping[str, int] = Field(description="Frames of train, validation, test and gap.")
+    every: int = Field(default=1, ge=1, description="One frame in so many was looked at: more than 1 in quick runs.")
     fingerprint: Sha256 = Field(description="Hash of the sources and options: a run with the same ones does nothing.")
     versions: Mapping[str, str]
 
@@ -182,16 +184,16 @@ def refresh_manifest(folder: Path, fingerprint: str, said: Mapping[str, str]) ->
     return current
 
 
-def start_folder(data_dir: Path, target: str) -> Path:
-    """An empty ``.<target>.part`` to write a dataset into; what a killed run left there is removed."""
-    part = data_dir / f".{target}.part"
+def start_folder(parent: Path, target: str) -> Path:
+    """An empty ``.<target>.part`` to write a dataset or bundle into; what a killed run left there is removed."""
+    part = parent / f".{target}.part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     return part
 
 
 def finish_folder(part: Path, target: str) -> Path:
-    """Give a written dataset its name; an older one of the same target makes way for it."""
+    """Give a written folder its name; an older one of the same target makes way for it."""
     final, old = part.with_name(target), part.with_name(f".{target}.old")
     shutil.rmtree(old, ignore_errors=True)
     if final.exists():

@@ -1,7 +1,6 @@
 """From trained networks to a bundle: ONNX files, compared with the networks on real landmarks, then the manifest."""
 
 import platform
-import shutil
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from shared.bundle import BundleManifest, FileRef, OnnxFile, TensorSpec, TrainingData, hash_file, write_manifest
 from shared.pixels import PIXEL_RANGE
 from trainer.config import TrainingConfig
-from trainer.dataset import FrameDataset
+from trainer.dataset import QUICK_SUFFIX, FrameDataset, finish_folder, start_folder
 from trainer.errors import ExportError
 from trainer.identities import find_calm
 from trainer.networks.converter import Converter
@@ -33,14 +32,16 @@ CONVERTER_FILE, TL2F_FILE, REFERENCE_FILE = "converter.onnx", "tl2f.onnx", "refe
 def export_bundle(
     dataset: FrameDataset, converter: Converter, theta: TL2F, config: TrainingConfig, models_dir: Path
 ) -> Path:
-    """Write ``models/<target>``; the folder. Raises ExportError where a file does not answer as its network does.
+    """Write ``models/<target>``, or ``models/<target>-quick`` for a quick run; the folder.
 
-    The bundle is put together beside its place and moved there whole; what was there before goes.
+    The bundle is put together beside its place and moved there whole; what was there before goes. Raises ExportError
+    where a file does not answer as its network does.
     """
     manifest = dataset.manifest
-    part, final = models_dir / f".{manifest.target}.part", models_dir / manifest.target
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+    target, display_name = manifest.target, manifest.display_name
+    if config.preset == "quick":  # beside a bundle that took hours, never in its place
+        target, display_name = target + QUICK_SUFFIX, f"{display_name} (quick)"
+    part = start_folder(models_dir, target)
     landmarks = torch.from_numpy(dataset.landmarks("validation"))
     points: tuple[int | None, ...] = (None, landmarks.shape[1], 2)
     size = manifest.size
@@ -70,8 +71,8 @@ def export_bundle(
     }
     write_manifest(
         BundleManifest(
-            target=manifest.target,
-            display_name=manifest.display_name,
+            target=target,
+            display_name=display_name,
             scheme=manifest.scheme,
             crop=manifest.crop,
             image_size=size,
@@ -93,9 +94,7 @@ def export_bundle(
         ),
         part,
     )
-    shutil.rmtree(final, ignore_errors=True)
-    part.replace(final)
-    return final
+    return finish_folder(part, target)
 
 
 @torch.no_grad()

@@ -60,6 +60,7 @@ class PrepareOptions(BaseModel):
 
     `person` says whose face counts: ``dominant``, that of the one seen longest, others being left out; or ``any``, the
     largest of each frame, for media known to show nobody else. `split` ``test`` makes every frame a test frame.
+    `every` takes one frame in so many, spread over all of the media: for a quick look, not for a good target.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,6 +73,7 @@ class PrepareOptions(BaseModel):
     min_score: float = Field(default=0.6, ge=0, le=1)
     person: Literal["dominant", "any"] = "dominant"
     split: Literal["blocks", "test"] = "blocks"
+    every: int = Field(default=1, ge=1)
 
     @property
     def rule(self) -> CropRule:
@@ -96,8 +98,7 @@ def prepare_dataset(
 
     `open_detector` is called only if landmarks must be found. Raises TooFewFramesError, or the detector's own errors.
     """
-    fingerprint = _hash_inputs(source, options)
-    ready = refresh_manifest(data_dir / about.target, fingerprint, said=vars(about))
+    ready = find_prepared(source, about, options, data_dir)
     if ready is not None:
         return ready
     scan = _scan_once(source, options, open_detector, about.target, data_dir)
@@ -107,17 +108,18 @@ def prepare_dataset(
     points = convert_scheme(scan.landmarks[chosen], guess_scheme(scan.landmarks.shape[1]), scheme)
     crops = [find_crop(face, options.rule) for face in points]
     entries = scan.entry[chosen]
+    rates = [None if file.fps is None else file.fps / options.every for file in source.files]
     if options.split == "test" and len(entries):
         split = np.full(len(entries), SPLITS["test"], np.int8)
     else:
         try:
-            split = assign_splits(scan.source[entries], scan.time[entries], [file.fps for file in source.files])
+            split = assign_splits(scan.source[entries], scan.time[entries], rates)
         except TooFewFramesError as error:
             raise TooFewFramesError(f"{about.target}: {error} {describe_left_out(left_out)}") from error
 
     part = start_folder(data_dir, about.target)
     places = {int(entry): crop for entry, crop in zip(entries, crops, strict=True)}
-    _cut_crops(source, places, options.size, part / CROPS_NAME, about.target)
+    _cut_crops(source, places, options, part / CROPS_NAME, about.target)
     np.savez(
         part / FRAMES_NAME,
         landmarks=np.stack([crop.to_unit(face) for crop, face in zip(crops, points, strict=True)]),
@@ -141,7 +143,8 @@ def prepare_dataset(
         frames=len(chosen),
         left_out=left_out,
         splits=count_splits(split),
-        fingerprint=fingerprint,
+        every=options.every,
+        fingerprint=_hash_inputs(source, options),
         versions={"python": platform.python_version(), **{name: version(name) for name in ("av", "numpy", "pillow")}},
     )
     write_manifest(manifest, part)
@@ -149,9 +152,14 @@ def prepare_dataset(
     return manifest
 
 
+def find_prepared(source: Source, about: About, options: PrepareOptions, data_dir: Path) -> DatasetManifest | None:
+    """The manifest of ``data/<target>`` where it was prepared from these media by these options; else None."""
+    return refresh_manifest(data_dir / about.target, _hash_inputs(source, options), said=vars(about))
+
+
 def _hash_inputs(source: Source, options: PrepareOptions) -> str:
     """What decides a dataset's contents, in one hash."""
-    chosen = options.model_copy(update={"crop": options.rule}).model_dump(mode="json")
+    chosen = options.model_copy(update={"crop": options.rule}).model_dump(mode="json", exclude={"every"})
     inputs = {"layout": LAYOUT_VERSION, "scan": _hash_scan(source, options), "options": chosen}
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
@@ -160,6 +168,8 @@ def _hash_scan(source: Source, options: PrepareOptions) -> str:
     """What decides the first pass, in one hash."""
     detector = None if source.scheme else [options.detector, options.detector_version]
     inputs = [SCAN_VERSION, detector, source.scheme, [(file.name, file.sha256) for file in source.files]]
+    if options.every > 1:
+        inputs.append(options.every)
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
@@ -169,17 +179,18 @@ def _scan_once(source: Source, options: PrepareOptions, opener: OpenDetector, ti
     scan = load_scan(path)
     if scan is None:
         detector = None if source.scheme else opener(options.detector)
-        scan = scan_source(source, detector, title)
+        scan = scan_source(source, detector, title, options.every)
         save_scan(scan, path)
     return scan
 
 
-def _cut_crops(source: Source, crops: Mapping[int, Crop], size: int, path: Path, target: str) -> None:
+def _cut_crops(source: Source, crops: Mapping[int, Crop], options: PrepareOptions, path: Path, target: str) -> None:
     """The second pass: the crop of each chosen entry, straight into ``crops.npy``."""
+    size = options.size
     pictures = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(crops), size, size, 3))
     row = 0
     with tqdm(total=len(crops), desc=f"{target}: crops", unit="frame", mininterval=0.5) as progress:
-        for entry, item in enumerate(source.read()):
+        for entry, item in enumerate(source.read(options.every)):
             if entry in crops and isinstance(item, Frame):
                 pictures[row] = cut_crop(item.image, crops[entry], size)
                 row += 1

@@ -79,8 +79,8 @@ class Source(Protocol):
     def expected(self) -> int | None:
         """About how many entries `read` gives, for a progress bar; None where nobody knows."""
 
-    def read(self) -> Iterator[Frame | Skipped]:
-        """Every entry in order."""
+    def read(self, every: int = 1) -> Iterator[Frame | Skipped]:
+        """The entries in order: all, or the first of each `every`."""
 
 
 class VideoSource:
@@ -98,10 +98,10 @@ class VideoSource:
         counts = [count for _, count in found]
         self.expected = None if None in counts else sum(count for count in counts if count is not None)
 
-    def read(self) -> Iterator[Frame | Skipped]:
-        """Every frame of every file; stretches that can't be decoded come as `Skipped`."""
+    def read(self, every: int = 1) -> Iterator[Frame | Skipped]:
+        """The frames of every file; stretches that can't be decoded come as `Skipped`."""
         for source, (path, file) in enumerate(zip(self.paths, self.files, strict=True)):
-            yield from _read_video(path, source, file.fps or 25.0)
+            yield from _read_video(path, source, file.fps or 25.0, every)
 
 
 class PhotoSource:
@@ -123,9 +123,9 @@ class PhotoSource:
         self.files = (SourceFile(folder.resolve().name, digest.hexdigest(), fps=None, seconds=None),)
         self.expected = len(self.paths)
 
-    def read(self) -> Iterator[Frame | Skipped]:
-        """Every photo; those that can't be read come as `Skipped`."""
-        for number, path in enumerate(self.paths):
+    def read(self, every: int = 1) -> Iterator[Frame | Skipped]:
+        """The photos; those that can't be read come as `Skipped`."""
+        for number, path in list(enumerate(self.paths))[::every]:
             image = read_photo(path)
             if image is None:
                 yield Skipped(path.name, "broken picture")
@@ -165,7 +165,7 @@ def _inspect_video(path: Path) -> tuple[SourceFile, int | None]:
     return SourceFile(path.name, hash_file(path), fps, seconds), count
 
 
-def _read_video(path: Path, source: int, fps: float) -> Iterator[Frame | Skipped]:
+def _read_video(path: Path, source: int, fps: float, every: int) -> Iterator[Frame | Skipped]:
     number = 0
     with av.open(path) as container:
         stream = container.streams.video[0]
@@ -183,11 +183,13 @@ def _read_video(path: Path, source: int, fps: float) -> Iterator[Frame | Skipped
                 yield Skipped(path.name, "damaged video data")
                 continue
             for frame in frames:
+                number += 1
+                if (number - 1) % every:  # decoded all the same: the frames after it are made from it
+                    continue
                 turns = round(frame.rotation / 90) % 4  # against the clock, as np.rot90 turns
                 image = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns), np.uint8)
-                time = number / fps if frame.time is None else float(frame.time)
-                yield Frame(image, source, number, time)
-                number += 1
+                time = (number - 1) / fps if frame.time is None else float(frame.time)
+                yield Frame(image, source, number - 1, time)
 
 
 @dataclass(frozen=True)
@@ -208,13 +210,17 @@ class Scan:
     reasons: dict[str, int]
 
 
-def scan_source(source: Source, detector: LandmarkDetector | None, title: str) -> Scan:
-    """The first pass. Landmarks that came with the frames are taken; else `detector` looks for faces."""
+def scan_source(source: Source, detector: LandmarkDetector | None, title: str, every: int = 1) -> Scan:
+    """The first pass over one entry in `every`.
+
+    Landmarks that came with the frames are taken; else `detector` looks for faces.
+    """
     entries: list[tuple[int, int, float]] = []
     owners, scores, landmarks, thumbs = [], [], [], []
     reasons: Counter[str] = Counter()
     scheme = get_scheme(source.scheme or (detector.scheme if detector else "ibug68"))
-    for item in tqdm(source.read(), total=source.expected, desc=f"{title}: landmarks", unit="frame", mininterval=0.5):
+    total = None if source.expected is None else -(-source.expected // every)
+    for item in tqdm(source.read(every), total=total, desc=f"{title}: landmarks", unit="frame", mininterval=0.5):
         if isinstance(item, Skipped):
             reasons[item.reason] += 1
             entries.append((-1, -1, 0.0))

@@ -11,7 +11,7 @@ from torch import Tensor
 GRID = 32
 """The displacement is smooth: it is computed on so many points a side and interpolated to the pixels."""
 
-STIFFNESS = 1e-3
+STIFFNESS = 1e-4
 """Of the spline, in squared crop units: what keeps points that jitter against each other from tearing the picture."""
 
 

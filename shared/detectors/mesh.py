@@ -114,7 +114,7 @@ class MeshDetector:
             for candidate in self.faces.find_candidates(searched, views, factor):
                 place = candidate.region
                 if not (0 <= place.x <= picture.width and 0 <= place.y <= picture.height):
-                    continue  # less than half a face; in franck's video it is a chin taken for a forehead
+                    continue  # half a face at most, and mostly none: BlazeFace sees one above most frames of franck
                 if overlaps(place, found, REGION_SCALE, SAME_PLACE):
                     continue
                 face = self.trace_face(picture, candidate)

@@ -12,7 +12,7 @@ import pytest
 from onnx import helper
 from tiny_service import SIZE, make_converter, make_face, make_model, make_tl2f, write_bundle
 
-from service.bundles import load_catalogue
+from service.bundles import load_catalogue, load_cuda_libraries
 from service.errors import DamagedTargetError, StartError, UnknownTargetError
 from shared.bundle import hash_file
 
@@ -164,6 +164,22 @@ def test_targets_are_found_or_refused_by_name(shelf: Path) -> None:
     with pytest.raises(UnknownTargetError) as caught:
         catalogue.find("../good")
     assert "good" in str(caught.value.expected)
+
+
+def test_cuda_libraries_are_loaded_from_their_wheels_for_cuda_alone(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: loaded.append("cuda"))
+    load_catalogue(models, "cpu", 1, require_gpu=False)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    load_catalogue(models, "cuda", 1, require_gpu=False)
+    assert loaded == []  # a CPU build has nothing to load
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
+    load_cuda_libraries()
+    assert loaded == ["cuda"]
 
 
 @pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="there is a GPU build")

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 ORDER = {"target": "ada", "landmarks": make_face().astype(float).tolist()}
 
 
-def start(models: Path, **variables: str) -> tuple[subprocess.Popen[str], str]:
+def start(models: Path, *options: str, **variables: str) -> tuple[subprocess.Popen[str], str]:
     """Start the service on a free port; its process and its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -27,7 +27,7 @@ def start(models: Path, **variables: str) -> tuple[subprocess.Popen[str], str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LANDMARKGAN_")}
     environment |= {f"LANDMARKGAN_{name.upper()}": value for name, value in own.items()}
     process = subprocess.Popen(
-        [sys.executable, "-m", "service"], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "service", *options], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
     )
     return process, f"http://127.0.0.1:{port}"
 
@@ -72,6 +72,20 @@ def test_real_http_and_a_graceful_end(served: tuple[subprocess.Popen[str], str])
     assert process.returncode in (0, -signal.SIGTERM)
     assert "path=/synthesize status=200" in log
     assert "Traceback" not in log
+
+
+def test_options_win_over_variables(models: Path) -> None:
+    ended, elsewhere = start(models, "--port", "70000")
+    _, log = ended.communicate(timeout=30)
+    assert ended.returncode == 2
+    assert "LANDMARKGAN_PORT" in log
+    host, _, port = elsewhere.removeprefix("http://").rpartition(":")
+    process, _ = start(models, "--host", host, "--port", port, host="256.0.0.1", port="1")
+    try:
+        wait_until(lambda: httpx.get(f"{elsewhere}/livez").status_code == 200)
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_wrong_settings_are_named(models: Path) -> None:

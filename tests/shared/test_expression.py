@@ -5,7 +5,7 @@ import pytest
 
 from shared.expression import MEASURES, measure_expression
 from shared.landmarks import IBUG68, SCHEMES, WFLW98, Points, convert_scheme, flip_points
-from tests.fixtures.acted import MOUTH, act, stretch
+from tests.fixtures.acted import act, stretch
 
 REST = act()
 
@@ -108,7 +108,3 @@ def test_points_on_one_spot_give_numbers(name: str) -> None:
     scheme = SCHEMES[name]
     found = measure_expression(np.ones((scheme.count, 2), np.float32), scheme)
     assert all(np.isfinite(value).all() for value in found.values())
-
-
-def test_the_mouths_points_are_the_lips() -> None:
-    assert MOUTH == list(range(48, 68))

@@ -21,7 +21,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The targets whose training was started; the training itself is not this file's matter."""
     targets: list[str] = []
     module = types.ModuleType("trainer.train")
-    module.train_target = lambda target, *rest: targets.append(target)  # type: ignore[attr-defined]
+    module.train_target = lambda target, *rest, **folders: targets.append(target)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "trainer.train", module)
     monkeypatch.setattr(cli, "load_detector", lambda name, folder: PaintedDetector())
     return targets
@@ -44,6 +44,23 @@ def test_own_videos_are_prepared_then_trained(tmp_path: Path, trained: list[str]
     assert (manifest.display_name, manifest.licence, manifest.consent) == ("Me", "mine", "record 1")
     assert train(tmp_path, "--target", "me") == 0  # prepared already: no media need to be named
     assert trained == ["me", "me"]
+
+
+def test_a_quick_run_looks_at_a_part_and_a_full_one_at_all(
+    tmp_path: Path, trained: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "QUICK_FRAMES", 100)
+    video = ["--target", "me", "--video", str(write_video(tmp_path / "clip.mp4", film(1, 300)))]
+    folder = tmp_path / "data" / "me"
+    assert train(tmp_path, *video, "--quick") == 0
+    assert read_manifest(folder).frames == 100
+    assert train(tmp_path, "--target", "me", "--quick") == 0
+    assert train(tmp_path, "--target", "me") == 2
+    assert "holds one frame in 3, for quick runs. Name its media again" in capsys.readouterr().err
+    assert train(tmp_path, *video) == 0
+    assert read_manifest(folder).frames == 300
+    assert train(tmp_path, *video, "--quick") == 0  # what is whole already is used as it is
+    assert read_manifest(folder).frames == 300
 
 
 def test_photos_are_prepared_then_trained(tmp_path: Path, trained: list[str]) -> None:
@@ -83,6 +100,7 @@ def test_a_celebv_target_without_data_says_what_is_missing(
         (["--target", "nobody"], "make train TARGET=nobody VIDEO=clip.mp4"),
         (["--target", "carphone"], "no media of the target 'carphone'"),
         (["--target", "No Body"], "can't be a target's id"),
+        (["--target", "franck-quick"], "marks the bundles of quick runs"),
         (["--target", "me", "--video", "nowhere.mp4"], "There is no video nowhere.mp4"),
         (["--target", "me", "--photos", "nowhere"], "There is no folder nowhere"),
         (["--target", "me", "--celebv", "nowhere"], "CelebV has no target 'me'; it has macron"),

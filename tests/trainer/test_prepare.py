@@ -134,9 +134,9 @@ class DyingSource:
         self.files = source.files
         self.passes = 0
 
-    def read(self) -> Iterator[Frame | Skipped]:
+    def read(self, every: int = 1) -> Iterator[Frame | Skipped]:
         self.passes += 1
-        for number, item in enumerate(self.source.read()):
+        for number, item in enumerate(self.source.read(every)):
             if self.passes == 2 and number == 100:
                 raise KeyboardInterrupt
             yield item
@@ -158,6 +158,23 @@ def test_a_driver_is_for_testing_alone(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", film(1, 30))
     data = prepare(VideoSource([path]), tmp_path, OPTIONS.model_copy(update={"split": "test"}))
     assert dict(data.manifest.splits) == {"train": 0, "validation": 0, "test": 30, "gap": 0}
+
+
+def test_one_frame_in_five_is_spread_over_the_whole_video(tmp_path: Path) -> None:
+    source = VideoSource([write_video(tmp_path / "clip.mp4", film(1, 1000))])
+    detector = PaintedDetector()
+    whole = prepare(source, tmp_path).manifest
+    data = prepare(source, tmp_path, OPTIONS.model_copy(update={"every": 5}), detector)
+    assert detector.calls == 200
+    assert data.arrays["frame"].tolist() == list(range(0, 1000, 5))
+    assert data.manifest.every == 5
+    assert data.manifest.fingerprint != whole.fingerprint
+    ends = [data.times(split)[[0, -1]] for split in ("train", "validation", "test")]
+    assert ends[1][0] - ends[0][1] >= 2
+    assert ends[2][0] - ends[1][1] >= 2
+    assert len(data.indices("train")) / 200 == pytest.approx(whole.splits["train"] / 1000, abs=0.01)
+    crop = Crop(*data.arrays["crop"][7])
+    assert crop.from_unit(data.landmarks(None)[7]) == pytest.approx(data.points(None)[7], abs=1e-3)
 
 
 def test_photos_need_no_time(tmp_path: Path) -> None:

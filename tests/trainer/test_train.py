@@ -15,6 +15,7 @@ from shared.bundle import read_bundle
 from shared.landmarks import IBUG68
 from tests.fixtures.acted import RULE, film_points, stretch, write_dataset
 from tests.fixtures.painted import FACE
+from trainer import train as train_module
 from trainer import train_tl2f as tl2f_module
 from trainer.checkpoint import load_checkpoint
 from trainer.config import ConverterTraining, TL2FTraining, TrainingConfig
@@ -22,7 +23,7 @@ from trainer.dataset import SPLITS, FrameDataset
 from trainer.errors import TargetError
 from trainer.networks.converter import ConverterConfig
 from trainer.networks.discriminator import DiscriminatorConfig
-from trainer.networks.tl2f import TL2FConfig
+from trainer.networks.tl2f import TL2F, TL2FConfig
 from trainer.train import convert_foreign, find_identities, fingerprint_converter, fit_to_scheme, train_target
 from trainer.train_converter import ConverterModel, make_identity
 
@@ -66,10 +67,9 @@ def test_a_killed_run_goes_on_and_ends_in_a_bundle(tmp_path: Path, monkeypatch: 
     child = subprocess.Popen(
         command, cwd=REPOSITORY, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True
     )
-    path = tmp_path / "runs" / "ada-default" / "tl2f.pt"
     try:
         for _ in range(6000):
-            if path.exists() or child.poll() is not None:
+            if list((tmp_path / "runs").glob("*/tl2f.pt")) or child.poll() is not None:
                 break
             time.sleep(0.01)
         time.sleep(0.2)  # a few steps on, wherever that is
@@ -78,6 +78,7 @@ def test_a_killed_run_goes_on_and_ends_in_a_bundle(tmp_path: Path, monkeypatch: 
         _, said = child.communicate()
     assert child.returncode == -signal.SIGKILL, said
     assert not (tmp_path / "models").exists()
+    (path,) = (tmp_path / "runs").glob("*/tl2f.pt")
     saved = load_checkpoint(path, TINY.tl2f)
     assert saved is not None
     assert 0 < saved["step"] < TINY.tl2f.steps
@@ -105,9 +106,26 @@ def test_a_killed_run_goes_on_and_ends_in_a_bundle(tmp_path: Path, monkeypatch: 
 
 def test_pictures_of_another_size_are_refused_before_any_training(tmp_path: Path) -> None:
     write_dataset(tmp_path / "data", "ada", film_points(24), size=128)
-    with pytest.raises(TargetError, match="128 pixels wide.*--size 256"):
+    with pytest.raises(TargetError, match=r"128 pixels wide.*--size 256"):
         train_target("ada", TINY, "cpu", tmp_path / "data", tmp_path / "runs", tmp_path / "models")
     assert not (tmp_path / "runs").exists()
+
+
+def test_other_media_under_the_same_name_begin_a_new_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders: list[Path] = []
+    theta = TL2F(TINY.tl2f.network)
+
+    def note(frames: object, config: object, seed: int, device: object, folder: Path) -> TL2F:
+        folders.append(folder)
+        return theta
+
+    monkeypatch.setattr(train_module, "train_tl2f", note)
+    monkeypatch.setattr(train_module, "export_bundle", lambda *given: tmp_path)
+    for fingerprint in ("a" * 64, "a" * 64, "b" * 64):
+        write_dataset(tmp_path / "data", "ada", film_points(24), fingerprint=fingerprint)
+        train_target("ada", TINY, "cpu", tmp_path / "data", tmp_path / "runs", tmp_path / "models")
+    assert folders[0] == folders[1]
+    assert folders[0] != folders[2]
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,12 @@ def test_to_unit_undoes_to_picture() -> None:
     np.testing.assert_allclose(region.to_unit(region.to_picture(points)), points, atol=1e-5)
 
 
+def test_scale_keeps_the_place_in_the_scaled_picture() -> None:
+    points = np.array([[0.2, 0.3], [1, 0]], np.float32)
+    region = Region(31.5, 12.25, 77.0, 0.6)
+    np.testing.assert_allclose(region.scale(0.25).to_picture(points), region.to_picture(points) / 4, rtol=1e-5)
+
+
 def test_bound_points_is_tight_in_the_turned_frame() -> None:
     points = Region(50, 40, 20, 0.5).to_picture(np.array([[0, 0.25], [1, 0.75]], np.float32))
     region = bound_points(points, 0.5, 1.5)
