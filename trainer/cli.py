@@ -15,10 +15,10 @@ from typing import TypeAlias
 from shared.bundle import hash_file
 from shared.detectors import DETECTOR_NAMES, LandmarkDetector, load_detector
 from shared.errors import LandmarkGANError
-from shared.landmarks import SCHEMES
+from shared.landmarks import IBUG68, SCHEMES
 from trainer.celebv import CELEBV_FOLDERS, LAYOUT, CelebVSource
 from trainer.dataset import QUICK_SUFFIX, DatasetManifest, list_datasets, read_manifest
-from trainer.errors import TargetError
+from trainer.errors import FetchError, TargetError
 from trainer.media import PACKAGES, SAMPLES, SampleTarget, fetch_media
 from trainer.prepare import About, PrepareOptions, find_prepared, prepare_dataset
 from trainer.sources import PhotoSource, Source, VideoSource
@@ -118,6 +118,8 @@ def run_train(options: argparse.Namespace) -> None:
     """Prepare the target's dataset where that is still to do, then train."""
     manifest = prepare_target(options)
     print(manifest.describe())
+    if options.preset != "quick" and manifest.scheme == IBUG68.name:
+        prepare_companions(options)
     from trainer.config import PRESETS  # torch, which `data` and wrong arguments need not wait for
     from trainer.train import train_target
 
@@ -193,6 +195,21 @@ def prepare_target(options: argparse.Namespace) -> DatasetManifest:
     if target in SAMPLES and not SAMPLES[target].driver:
         return _prepare_sample(SAMPLES[target], options)
     raise TargetError(explain_missing(target, options.data_dir))
+
+
+def prepare_companions(options: argparse.Namespace) -> None:
+    """Have the sample targets at hand besides: the shared encoder learns from every identity there is (eq. 5).
+
+    Where their media can't be fetched, the training goes on with the identities that are there.
+    """
+    ready = list_datasets(options.data_dir)
+    for name, sample in SAMPLES.items():
+        if sample.driver or (name in ready and read_manifest(options.data_dir / name).every == 1):
+            continue
+        try:
+            print(_prepare_sample(sample, options).describe())
+        except FetchError as error:
+            print(f"The training goes on without '{name}' to learn from: {error}")
 
 
 def explain_missing(target: str, data_dir: Path) -> str:

