@@ -1,13 +1,14 @@
 """Learn Theta, the landmark-to-face generator of one target, against the discriminator D (eq. 2 and 6).
 
-First L2I alone, which places everything and blurs it; then the GAN terms too, which sharpen it and hold it together
-under landmarks that come from other people.
+First L2I alone, which places everything and blurs it; then the GAN terms too, which sharpen it. Other people's
+converted landmarks are among those that Theta learns from in both: see `draw_batch`.
 """
 
 import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,11 @@ class TargetFrames:
     foreign: Tensor  # (m, N, 2) Psi_t(Phi(L_s)); m may be 0
     scheme: Scheme
     rule: CropRule
+
+    @cached_property
+    def nearest(self) -> Tensor:
+        """For each of `foreign`, which of the target's own frames is nearest to it, (m,)."""
+        return torch.cdist(self.foreign.flatten(1), self.landmarks.flatten(1)).argmin(dim=1)
 
     def pictures(self, chosen: Sequence[int] | NDArray[np.int64]) -> Tensor:
         """The crops at these places, (B, 3, H, W) in [0, 1]."""
@@ -85,7 +91,7 @@ def train_tl2f(frames: TargetFrames, config: TL2FTraining, seed: int, device: to
     for step in progress:
         # What a step draws hangs on its number alone, so that a resumed run is the same run.
         torch.manual_seed(seed * 1_000_003 + step)
-        rate = config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / config.steps)))
+        rate = schedule_rate(step, gan_from, config)
         for optimiser in (theta_optimiser, d_optimiser):
             for group in optimiser.param_groups:
                 group["lr"] = rate
@@ -93,17 +99,10 @@ def train_tl2f(frames: TargetFrames, config: TL2FTraining, seed: int, device: to
         landmarks, pictures = landmarks.to(device), pictures.to(device, memory_format=torch.channels_last)
         adversarial = step >= gan_from
 
-        # Theta makes the target's own frames, and in the GAN phase faces for other people's landmarks.
-        given = landmarks
-        if adversarial and config.converted and len(frames.foreign):
-            chosen = torch.randint(len(frames.foreign), (config.converted,))
-            given = torch.cat([landmarks, frames.foreign[chosen].to(device)])
-        given = given + torch.randn_like(given) * config.noise
         with autocast(device):
-            made = theta(given)
-        made = made.float()  # (B + C, 3, H, W)
-        own = made[: len(pictures)]
-        reconstruction = l2i(own, pictures, weigh_pixels(landmarks, details, config.detail_weight))
+            made = theta(landmarks + torch.randn_like(landmarks) * config.noise)
+        made = made.float()  # (B, 3, H, W)
+        reconstruction = l2i(made, pictures, weigh_pixels(landmarks, details, config.detail_weight))
         loss = config.l2i * reconstruction
 
         if adversarial:
@@ -123,8 +122,7 @@ def train_tl2f(frames: TargetFrames, config: TL2FTraining, seed: int, device: to
                 with torch.no_grad():
                     _, real_features = discriminator(pictures)
             loss = loss + config.l2i_gan * l2i_gan_generator(made_logits.float(), config.gan_loss)
-            own_features = [each[: len(pictures)] for each in made_features]
-            loss = loss + config.feature_matching * feature_matching(own_features, real_features)
+            loss = loss + config.feature_matching * feature_matching(made_features, real_features)
             discriminator.requires_grad_(True)
 
         theta_optimiser.zero_grad()
@@ -144,18 +142,36 @@ def train_tl2f(frames: TargetFrames, config: TL2FTraining, seed: int, device: to
     return averaged.cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload,no-any-return]
 
 
+def schedule_rate(step: int, gan_from: int, config: TL2FTraining) -> float:
+    """The learning rate of a step: a cosine from `learning_rate` to a hundredth, then one from `gan_learning_rate`."""
+    if step < gan_from:
+        start, share = config.learning_rate, step / gan_from
+    else:
+        start, share = config.gan_learning_rate, (step - gan_from) / (config.steps - gan_from)
+    return start * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+
+
 def draw_batch(frames: TargetFrames, config: TL2FTraining, retarget: Retarget) -> tuple[Tensor, Tensor]:
-    """Landmarks (B, N, 2) and pictures (B, 3, H, W) of random frames, some of them warped to landmarks not filmed."""
+    """Landmarks (B, N, 2) and pictures (B, 3, H, W): frames as filmed, and frames warped to landmarks not filmed.
+
+    A warped frame goes to its own landmarks exaggerated and rolled, or, `config.converted` of them, to another person's
+    converted landmarks from the filmed frame that is nearest to these.
+    """
     chosen = torch.randint(len(frames.landmarks), (config.batch,))
-    landmarks, pictures = frames.landmarks[chosen], frames.pictures(chosen.tolist())
+    filmed = frames.landmarks[chosen]
     warped = int((torch.rand(config.batch) < config.warped).sum())
+    acted = exaggerate(filmed[:warped], frames.neutral, retarget, spread=0.35)
+    wanted = torch.cat([recrop(turn_roll(acted, spread=0.07), frames.rule), filmed[warped:]])
+    if config.converted and len(frames.foreign):
+        others = torch.randint(len(frames.foreign), (config.converted,))
+        chosen = torch.cat([frames.nearest[others], chosen])
+        filmed = torch.cat([frames.landmarks[frames.nearest[others]], filmed])
+        wanted = torch.cat([frames.foreign[others], wanted])
+        warped += config.converted
+    pictures = frames.pictures(chosen.tolist())
     if warped:
-        filmed = landmarks[:warped]
-        wanted = exaggerate(filmed, frames.neutral, retarget, spread=0.35)
-        wanted = recrop(turn_roll(wanted, spread=0.07), frames.rule)
-        pictures[:warped] = warp_pictures(pictures[:warped], filmed, wanted)
-        landmarks = torch.cat([wanted, landmarks[warped:]])
-    return landmarks, pictures
+        pictures[:warped] = warp_pictures(pictures[:warped], filmed[:warped], wanted[:warped])
+    return wanted, pictures
 
 
 def weigh_pixels(landmarks: Tensor, details: Sequence[int], weight: float, size: int = 32) -> Tensor:

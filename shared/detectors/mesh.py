@@ -9,7 +9,7 @@ al., Real-time Pupil Tracking from Monocular Video (2020).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -131,18 +131,24 @@ class MeshDetector:
         """Find the mesh of one candidate; None where it turns out to be no face.
 
         The mesh's own logit is of little use against half faces: it says yes to a cheek. So BlazeFace looks again, at
-        the place where the mesh put its points, and has to find the face there.
+        the place where the mesh put its points, and has to find the face there. It looks at that place upside down too:
+        some faces pass for a face either way up, and the mesh follows the way it is given.
         """
         points = self.fit_mesh(picture, candidate.region)
         if points is None:
             return None
-        score = self.faces.score_region(picture, bound_mesh(points))
+        region = bound_mesh(points)
+        upside_down = replace(region, angle=region.angle + np.pi)
+        score, turned_score = (self.faces.score_region(picture, each) for each in (region, upside_down))
+        if turned_score > score:
+            region, score = upside_down, turned_score
         if score < MIN_SCORE:
             return None
         for _ in range(PASSES - 1):
-            points = self.fit_mesh(picture, bound_mesh(points))
+            points = self.fit_mesh(picture, region)
             if points is None:
                 return None
+            region = bound_mesh(points)
         return MeshFace(self.refine_lids(picture, points), score)
 
     def fit_mesh(self, picture: Image.Image, region: Region) -> NDArray[np.float32] | None:
