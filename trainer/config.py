@@ -66,7 +66,7 @@ class TrainingConfig(_Frozen):
 
 
 AUTHORS_TL2F = TL2FConfig(hidden=1024, seed_channels=1024, block_channels=(512, 256, 128, 128, 128), head_channels=64)
-"""The size of the authors' own network: 44 M parameters, 12 times the default's time for a picture."""
+"""The size of the authors' own network: 43 M parameters, 12 times the default's time for a picture."""
 
 PRESETS = {
     "default": TrainingConfig(),

@@ -155,7 +155,7 @@ class ShapeRange:
         values = (flat - self.mean) @ self.directions.T  # (n, k)
         low, high = torch.quantile(values, torch.tensor([0.002, 0.998]), dim=0)
         self.centre = (low + high) / 2
-        self.reach = (high - low) / 2
+        self.reach = ((high - low) / 2).clamp_min(1e-6)  # somebody who never moved has no range
 
     def limit(self, landmarks: Tensor) -> Tensor:
         """The like of shapes (B, N, 2) in this person's range."""

@@ -62,10 +62,10 @@ class ConverterModel(nn.Module):
         }
         pooled = torch.cat(list(latents.values()))
         self.phi.centre.copy_(pooled.mean(dim=0))
-        self.phi.spread.fill_(float((pooled - pooled.mean(dim=0)).std()))
+        self.phi.spread.fill_(max(1e-4, float((pooled - pooled.mean(dim=0)).std())))
         for name, each in identities.items():
             converter, latent = self.of(name), latents[name]
-            spread = float((latent - latent.mean(dim=0)).std())
+            spread = max(1e-4, float((latent - latent.mean(dim=0)).std()))
             size = float((each.landmarks[0] - each.landmarks[0].mean(dim=0)).norm())  # l2 norm -> crop units
             converter.decoder.latent_centre.copy_(latent.mean(dim=0))
             converter.decoder.latent_spread.fill_(spread)

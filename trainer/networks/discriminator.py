@@ -21,7 +21,7 @@ class DiscriminatorConfig(BaseModel):
 class PatchDiscriminator(nn.Module):
     """D_t: a picture -> one real-or-made logit for every overlapping patch, and the features on the way.
 
-    Four stride-2 convolutions by default: at 256x256 the logits are 16x16, each of a patch of about 76 pixels.
+    Four stride-2 convolutions by default: at 256x256 the logits are 16x16, each of a patch of 78 pixels.
     """
 
     def __init__(self, config: DiscriminatorConfig) -> None:
