@@ -34,7 +34,7 @@ train: $(VENV)/.has-trainer ## Train a target: TARGET=name [VIDEO="a.mp4 b.mp4" 
 evaluate: $(VENV)/.has-service+trainer+evaluate+dev ## Measure the bundles on held-out frames and unseen faces [ARGS=…]
 	@$(RUN) -m trainer evaluate $(ARGS)
 
-bench: $(VENV)/.has-service+dev ## Time the generator and the endpoints on this machine [ARGS=…]
+bench: $(VENV)/.has-service+trainer+fan+dev ## Time the generator and the endpoints on this machine [ARGS=…]
 	@$(RUN) -m benchmarks $(ARGS)
 
 clean: ## Remove the environments and caches; data/, runs/ and models/ stay

@@ -7,13 +7,10 @@ loopback, one request after another, of a service in its own process.
 import argparse
 import os
 import platform
-import socket
-import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,11 +24,11 @@ from service.settings import Settings
 from shared.bundle import OnnxFile, TensorSpec
 from shared.detectors import LandmarkDetector
 from shared.pixels import PIXEL_RANGE, Image8
+from trainer.served import serve
 
 WARM_UP = 3
 AUTHORS = "TL2F, the authors' widths"
 AUTHORS_POINTS, AUTHORS_SIZE = 68, 256
-START_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -126,24 +123,6 @@ def time_detector(detector: LandmarkDetector | None, image: Image8, runs: int) -
     return time_call(name, lambda: detector.detect(image), runs)
 
 
-@contextmanager
-def start_service(models_dir: Path, threads: int) -> Iterator[httpx.Client]:
-    """A client of a service that lives as long as the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    own = {"MODELS_DIR": str(models_dir), "PORT": str(port), "THREADS": str(threads), "LOG_LEVEL": "error"}
-    environment = dict(os.environ) | {f"LANDMARKGAN_{name}": value for name, value in own.items()}
-    process = subprocess.Popen([sys.executable, "-m", "service"], env=environment)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            _wait_until_ready(client, process)
-            yield client
-    finally:
-        process.terminate()
-        process.wait()
-
-
 def time_endpoints(client: httpx.Client, target: Target, runs: int) -> list[Timing]:
     """/synthesize of the target's neutral face and /reenact of its reference picture, as JPEG."""
     name = target.manifest.target
@@ -157,18 +136,6 @@ def time_endpoints(client: httpx.Client, target: Target, runs: int) -> list[Timi
             runs,
         ),
     ]
-
-
-def _wait_until_ready(client: httpx.Client, process: "subprocess.Popen[bytes]") -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            if client.get("/readyz").is_success:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise RuntimeError("the service did not become ready; start it with `make serve` to see why")
 
 
 def name_processor() -> str:
@@ -205,8 +172,8 @@ def main() -> int:
     picture = decode_picture(targets[0].reference, settings.max_pixels)
     rows.append(time_detector(detector, picture, options.runs))
     if detector is not None:
-        with start_service(options.models, options.threads) as client:
-            rows += [row for target in targets for row in time_endpoints(client, target, options.runs)]
+        with serve(options.models, options.threads) as served:
+            rows += [row for target in targets for row in time_endpoints(served.client, target, options.runs)]
     print(format_table(rows, authors))
     return 0
 

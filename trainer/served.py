@@ -22,12 +22,17 @@ START_SECONDS = 60.0
 
 
 @contextmanager
-def serve(models_dir: Path) -> Iterator["ServedFaces"]:
-    """Start ``python -m service`` on these bundles. Raises ServiceError where it does not become ready."""
+def serve(models_dir: Path, threads: int | None = None) -> Iterator["ServedFaces"]:
+    """Start ``python -m service`` on these bundles, with all CPU threads unless told.
+
+    Raises ServiceError where it does not become ready.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     settings = {"HOST": "127.0.0.1", "PORT": str(port), "MODELS_DIR": str(models_dir), "LOG_LEVEL": "warning"}
+    if threads is not None:
+        settings["THREADS"] = str(threads)
     environment = os.environ | {f"LANDMARKGAN_{name}": value for name, value in settings.items()}
     process = subprocess.Popen([sys.executable, "-m", "service"], env=environment)
     try:
