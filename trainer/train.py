@@ -75,7 +75,7 @@ def find_identities(dataset: FrameDataset, data_dir: Path) -> Mapping[str, Frame
 
 def fingerprint_converter(datasets: Mapping[str, FrameDataset], config: TrainingConfig) -> str:
     """What a converter is learned from, as a short hash: targets trained from the same share one converter."""
-    parts = [each.manifest.fingerprint for each in datasets.values()]
+    parts = [[name, each.manifest.fingerprint] for name, each in datasets.items()]
     text = json.dumps([parts, config.seed, config.converter.model_dump(mode="json")])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
