@@ -19,6 +19,7 @@ from trainer.identities import Retarget, detail_points, find_neutral
 from trainer.networks.discriminator import DiscriminatorConfig
 from trainer.networks.tl2f import TL2F, TL2FConfig
 from trainer.train_tl2f import TargetFrames, draw_batch, train_tl2f, update_average, weigh_pixels
+from trainer.warp import warp_pictures
 
 CPU = torch.device("cpu")
 TINY = TL2FTraining(
@@ -135,7 +136,7 @@ def test_d_learns_in_the_second_phase_only(frames: TargetFrames, tmp_path: Path)
     assert any(not torch.equal(value, states["with"][name]) for name, value in states["begun"].items())
 
 
-def test_other_peoples_landmarks_meet_d_but_no_picture(
+def test_other_peoples_landmarks_are_in_every_batch_with_a_picture(
     frames: TargetFrames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: dict[str, set[int]] = {"judged": set(), "matched": set(), "rebuilt": set()}
@@ -153,7 +154,7 @@ def test_other_peoples_landmarks_meet_d_but_no_picture(
     spy("matched", "feature_matching", lambda given: given[0][0])
     spy("rebuilt", "l2i", lambda given: given[0])
     train(frames, tmp_path / "with", TINY.model_copy(update={"gan_start": 0.0, "steps": 2}))
-    assert sizes == {"judged": {3}, "matched": {2}, "rebuilt": {2}}
+    assert sizes == {"judged": {3}, "matched": {3}, "rebuilt": {3}}
     alone = make_frames(256, foreign=0)
     train(alone, tmp_path / "alone", TINY.model_copy(update={"gan_start": 0.0, "steps": 1}))
     assert sizes["judged"] == {2, 3}
@@ -191,7 +192,9 @@ def test_samples_show_frames_answers_and_strangers(frames: TargetFrames, tmp_pat
 def test_a_batch_is_of_frames_and_their_own_landmarks() -> None:
     small = make_frames(32)
     torch.manual_seed(0)
-    landmarks, pictures = draw_batch(small, TINY.model_copy(update={"warped": 0.0, "batch": 8}), Retarget(IBUG68))
+    landmarks, pictures = draw_batch(
+        small, TINY.model_copy(update={"warped": 0.0, "converted": 0, "batch": 8}), Retarget(IBUG68)
+    )
     assert pictures.shape == (8, 3, 32, 32)
     for points, picture in zip(landmarks, pictures, strict=True):
         (index,) = torch.nonzero((small.landmarks == points).all(dim=2).all(dim=1)).flatten().tolist()
@@ -200,7 +203,7 @@ def test_a_batch_is_of_frames_and_their_own_landmarks() -> None:
 
 def test_a_warped_frame_looks_like_its_new_landmarks() -> None:
     small = make_frames(96)
-    config = TINY.model_copy(update={"warped": 1.0, "batch": 24})
+    config = TINY.model_copy(update={"warped": 1.0, "converted": 0, "batch": 24})
     torch.manual_seed(0)
     landmarks, pictures = draw_batch(small, config, Retarget(IBUG68))
     torch.manual_seed(0)
@@ -210,6 +213,18 @@ def test_a_warped_frame_looks_like_its_new_landmarks() -> None:
     assert (landmarks - small.landmarks[chosen]).norm(dim=2).mean() > 0.005
     before, after = (filmed - painted).abs().mean(), (pictures - painted).abs().mean()
     assert after < 0.8 * before
+
+
+def test_other_peoples_landmarks_come_with_the_nearest_frame_warped_to_them() -> None:
+    small = make_frames(96)
+    config = TINY.model_copy(update={"warped": 0.0, "converted": 16, "batch": 1})
+    landmarks, pictures = draw_batch(small, config, Retarget(IBUG68))
+    others = landmarks[:16]
+    assert all((small.foreign == points).all(dim=2).all(dim=1).any() for points in others)
+    nearest = torch.cdist(others.flatten(1), small.landmarks.flatten(1)).argmin(dim=1)
+    filmed = small.pictures(nearest.tolist())
+    torch.testing.assert_close(pictures[:16], warp_pictures(filmed, small.landmarks[nearest], others))
+    assert not torch.equal(pictures[:16], filmed)
 
 
 def test_pixels_of_eyes_and_lips_weigh_more() -> None:

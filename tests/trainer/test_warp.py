@@ -84,14 +84,14 @@ def test_the_pictures_edge_stays() -> None:
     assert edge.max() < 0.03
 
 
-def test_a_painted_mouth_opens() -> None:
-    shut, opened = crop_units(act()[None])[0], crop_units(act(mouth=0.5)[None])[0]
+def test_a_painted_mouth_opens_wider() -> None:
+    shut, opened = crop_units(act(mouth=0.25)[None])[0], crop_units(act(mouth=0.5)[None])[0]
     pictures = [torch.from_numpy(to_network(paint(points, 128))) for points in (shut, opened)]
     warped = warp_pictures(pictures[0], torch.from_numpy(shut[None]), torch.from_numpy(opened[None]))
     mouth = (..., slice(76, 104), slice(48, 80))
     before = (pictures[0] - pictures[1])[mouth].abs().mean()
     after = (warped - pictures[1])[mouth].abs().mean()
-    assert after < 0.75 * before
+    assert after < 0.8 * before
 
 
 def test_each_picture_of_a_batch_follows_its_own_points() -> None:
