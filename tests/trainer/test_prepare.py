@@ -213,7 +213,10 @@ def test_celebv_points_are_taken_and_reduced(tmp_path: Path, scheme: Scheme) -> 
     assert [int(crop[8, 8, 0]) for crop in data.all_crops] == list(range(250))
 
 
-@pytest.mark.skipif(not (MEDIA / "franck.mp4").is_file(), reason="`make data` has not brought the sample media")
+@pytest.mark.skipif(
+    not all((MEDIA / name).is_file() for name in ("franck.mp4", "carphone_pristine.mp4", "faces/obama.jpg")),
+    reason="`make data` has not brought the sample media",
+)
 def test_a_strangers_stretch_in_a_real_video_is_left_out(tmp_path: Path) -> None:
     """Franck, then the man of carphone and a photo of a third in the same place, then Franck again."""
 
