@@ -136,7 +136,7 @@ async def test_bodies_too_large_are_not_buffered(settings: Settings) -> None:
         ):
             sent = 0
 
-            async def send_pieces(start: bytes):  # type: ignore[no-untyped-def]
+            async def send_pieces(start: bytes):
                 nonlocal sent
                 yield start
                 for _ in range(1000):

@@ -112,7 +112,7 @@ async def test_a_full_queue_says_so(settings: Settings) -> None:
     async with serve(settings.model_copy(update={"queue_size": 2}), detector) as client:
         waiting = [asyncio.ensure_future(client.post("/landmarks", files=PICTURE)) for _ in range(2)]
         await wait_for(detector.entered)
-        while client.app.state.lifecycle.studio.engine.admitted < 2:  # type: ignore[attr-defined]
+        while client.app.state.lifecycle.studio.engine.admitted < 2:
             await asyncio.sleep(0.005)
         answer = await client.post("/synthesize", json=ORDER)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")

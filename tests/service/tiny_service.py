@@ -197,5 +197,5 @@ async def serve(
         async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
             while wait and (await client.get("/version")).status_code == 503:
                 await asyncio.sleep(0.005)
-            client.app = app  # type: ignore[attr-defined]
+            client.app = app
             yield client

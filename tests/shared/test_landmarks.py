@@ -141,5 +141,5 @@ def spoil(index: int, value: float) -> list[list[float]]:
 )
 def test_points_that_are_no_faces_are_refused(points: object, said: str) -> None:
     with pytest.raises(LandmarksError, match=said) as caught:
-        check_points(points, IBUG68)  # type: ignore[arg-type]
+        check_points(points, IBUG68)
     assert isinstance(caught.value, LandmarkGANError)

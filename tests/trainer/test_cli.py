@@ -21,7 +21,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The targets whose training was started; the training itself is not this file's matter."""
     targets: list[str] = []
     module = types.ModuleType("trainer.train")
-    module.train_target = lambda target, *rest, **folders: targets.append(target)  # type: ignore[attr-defined]
+    module.train_target = lambda target, *rest, **folders: targets.append(target)
     monkeypatch.setitem(sys.modules, "trainer.train", module)
     monkeypatch.setattr(cli, "load_detector", lambda name, folder: PaintedDetector())
 

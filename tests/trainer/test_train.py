@@ -91,7 +91,7 @@ def test_a_killed_run_goes_on_and_ends_in_a_bundle(tmp_path: Path, monkeypatch: 
     def count(*given: object) -> object:
         nonlocal drawn
         drawn += 1
-        return draw_batch(*given)  # type: ignore[arg-type]
+        return draw_batch(*given)
 
     monkeypatch.setattr(tl2f_module, "draw_batch", count)
     folders = {"data_dir": tmp_path / "data", "runs_dir": tmp_path / "runs", "models_dir": tmp_path / "models"}

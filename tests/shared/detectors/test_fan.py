@@ -17,8 +17,8 @@ from shared.errors import DetectorUnavailableError
 def install_package(monkeypatch: pytest.MonkeyPatch, alignment: Any) -> None:
     """Put a module in the place of face_alignment 1.5.0."""
     package = ModuleType("face_alignment")
-    package.LandmarksType = SimpleNamespace(TWO_D=1)  # type: ignore[attr-defined]
-    package.FaceAlignment = alignment  # type: ignore[attr-defined]
+    package.LandmarksType = SimpleNamespace(TWO_D=1)
+    package.FaceAlignment = alignment
     monkeypatch.setitem(sys.modules, "face_alignment", package)
 
 
