@@ -12,6 +12,7 @@ from service.accesslog import AccessLog
 from service.connection import BodyLimit
 from service.lifecycle import Lifecycle, load_studio
 from service.openapi import make_openapi
+from service.pages import install_pages
 from service.problems import install_handlers
 from service.routes import router
 from service.settings import Settings
@@ -37,11 +38,12 @@ def create_app(settings: Settings, detector: LandmarkDetector | None = None) -> 
         version=__version__,
         description=DESCRIPTION,
         lifespan=lambda _: _live(lifecycle, settings, detector),
-        docs_url=None,  # FastAPI's pages load scripts from a foreign host; / lists the endpoints
+        docs_url=None,  # FastAPI's pages load scripts from a foreign host; /api lists the endpoints
         redoc_url=None,
     )
     app.state.lifecycle = lifecycle
     app.include_router(router)
+    install_pages(app)
     install_handlers(app)
     app.add_middleware(BodyLimit, max_json_bytes=settings.max_json_bytes, max_upload_bytes=settings.max_upload_bytes)
     app.add_middleware(AccessLog)

@@ -114,7 +114,7 @@ def answer_http_error(error: HTTPException) -> ProblemResponse:
     kind = FRAMEWORK_KINDS.get(error.status_code, Kind(error.status_code, "http", "The request was refused"))
     detail = str(error.detail)
     if error.status_code == HTTPStatus.NOT_FOUND:
-        detail = "There is nothing at this path; / lists the endpoints."
+        detail = "There is nothing at this path; /api lists the endpoints."
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         detail = "This path does not take this method; the Allow header names those it takes."
     return make_problem(kind, detail, headers=error.headers)

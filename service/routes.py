@@ -4,13 +4,12 @@ from typing import Annotated
 
 import onnxruntime
 from fastapi import APIRouter, Body, Depends, Form, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 
 from service import __version__
 from service.connection import run_while_connected
 from service.errors import MediaTypeError
 from service.lifecycle import Lifecycle
-from service.pages import render_index
 from service.reenact import Portrait, Studio
 from service.schemas import (
     DamagedOut,
@@ -137,14 +136,6 @@ async def show_version(studio: StudioDep) -> VersionOut:
         detector=studio.detector.name if studio.detector else None,
         providers={name: list(target.tl2f.providers) for name, target in studio.catalogue.targets.items()},
     )
-
-
-@router.get("/", include_in_schema=False)
-async def show_index(request: Request, lifecycle: StateDep) -> HTMLResponse:
-    """What is here, for a person with a browser."""
-    targets = list(lifecycle.studio.catalogue.targets) if lifecycle.studio else []
-    page = render_index(request.app.openapi(), targets)
-    return HTMLResponse(page, headers={"Content-Security-Policy": "default-src 'none'; img-src 'self'"})
 
 
 def answer_portrait(portrait: Portrait, wanted: str) -> Response:

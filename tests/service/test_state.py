@@ -93,16 +93,6 @@ async def test_no_target_is_not_ready(tmp_path: Path) -> None:
         assert (await client.get("/openapi.json")).status_code == 200
 
 
-async def test_the_page_needs_no_other_host(settings: Settings) -> None:
-    async with serve(settings) as client:
-        page = await client.get("/")
-        assert page.headers["content-type"].startswith("text/html")
-        assert "/targets/ada/reference" in page.text
-        assert "://" not in page.text
-        paths = (await client.get("/openapi.json")).json()["paths"]
-        assert all(path in page.text for path in paths)
-
-
 async def wait_for(event: threading.Event) -> None:
     assert await asyncio.to_thread(event.wait, 10)
 
