@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from trainer.networks.converter import ConverterConfig
 from trainer.networks.discriminator import DiscriminatorConfig
+from trainer.networks.hourglass import HourglassConfig
 from trainer.networks.tl2f import TL2FConfig
 
 
@@ -32,6 +33,20 @@ class ConverterTraining(_Frozen):
     exaggeration: float = Field(default=0.3, ge=0, description="Spread of the log gain on each feature's own motion.")
     roll: float = Field(default=0.08, ge=0, description="Spread of the extra head roll, in radians.")
     noise: float = Field(default=0.001, ge=0, description="Spread of the landmarks' jitter, in crop units.")
+
+
+class DetectorTraining(_Frozen):
+    """How Omega is learned, over all faces at hand."""
+
+    network: HourglassConfig = HourglassConfig()
+    seed: int = 0
+    steps: int = Field(default=2600, ge=1)
+    batch: int = Field(default=16, ge=1)
+    learning_rate: float = Field(default=1.5e-3, gt=0, description="After a tenth of the steps; falls as a cosine.")
+    feature_weight: float = Field(default=3.0, ge=1, description="Weight of lips and lids: small but telling.")
+    divergence: float = Field(default=0.05, ge=0, description="Weight of the heatmaps' regulariser.")
+    sigma: float = Field(default=1.0, gt=0, description="Of the Gaussian that a heatmap should be, in its pixels.")
+    reshaped: float = Field(default=0.25, ge=0, le=1, description="Share of the faces warped to other people's shapes.")
 
 
 class TL2FTraining(_Frozen):

@@ -28,6 +28,11 @@ def l2i(made: Tensor, picture: Tensor, weights: Tensor | None = None) -> Tensor:
     return (error * F.interpolate(weights, error.shape[-2:], mode="bilinear", align_corners=False)).mean()
 
 
+def i2l(found: Tensor, landmarks: Tensor, weights: Tensor | None = None) -> Tensor:
+    """L_I2L = E ||L_t - Omega(Theta_t(L_t))||_2: the landmarks found on the made picture are those asked for (eq. 3)."""
+    return landmark_distance(found, landmarks, weights)
+
+
 def l2l(rebuilt: Tensor, landmarks: Tensor, latent: Tensor, neutral: Tensor, weights: Tensor | None = None) -> Tensor:
     """L_L2L = E [ ||L_t - Psi_t(Phi(L_t))||_2 + ||L'_t - Phi(L_t)||_2 ] (eq. 4).
 
@@ -56,3 +61,21 @@ def l2i_gan_generator(made: Tensor, kind: str) -> Tensor:
 def feature_matching(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
     """Mean absolute difference of D's features for a made and for its real picture (pix2pixHD; not in the paper)."""
     return torch.stack([F.l1_loss(ours, theirs.detach()) for ours, theirs in zip(made, real, strict=True)]).mean()
+
+
+def heatmap_divergence(heatmaps: Tensor, landmarks: Tensor, sigma: float) -> Tensor:
+    """Jensen-Shannon divergence of Omega's heatmaps (B, N, h, w) from Gaussians about `landmarks` (B, N, 2).
+
+    The regulariser of the DSNT paper (Nibali et al. 2018, eq. 7): a centre of mass says nothing of a heatmap's shape.
+    `sigma` is in heatmap pixels.
+    """
+    height, width = heatmaps.shape[-2:]
+    x = torch.arange(width, device=heatmaps.device) + 0.5 - landmarks[..., 0, None] * width  # (B, N, w)
+    y = torch.arange(height, device=heatmaps.device) + 0.5 - landmarks[..., 1, None] * height  # (B, N, h)
+    wanted = torch.exp(-y.square() / (2 * sigma**2))[..., None] * torch.exp(-x.square() / (2 * sigma**2))[..., None, :]
+    wanted = wanted / wanted.sum(dim=(2, 3), keepdim=True).clamp_min(1e-12)
+    middle = ((heatmaps + wanted) / 2).clamp_min(1e-12).log()
+    divergences = [
+        (each * (each.clamp_min(1e-12).log() - middle)).sum(dim=(2, 3)) for each in (heatmaps, wanted)  # (B, N)
+    ]
+    return torch.stack(divergences).mean()
