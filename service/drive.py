@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,6 +15,9 @@ from shared.geometry import Crop, find_crop
 from shared.landmarks import Points, check_points, convert_scheme, get_scheme, guess_scheme
 from shared.pixels import Image8
 
+Units = Literal["any", "crop"]
+
+CROP_UNITS = Crop(x=0.5, y=0.5, side=1.0)  # the crop that landmarks in crop units are cut by already
 MAX_UNITS = 16.0  # a landmark so many crop sides away belongs to no face
 
 
@@ -43,19 +47,21 @@ class Face:
     synthesize_seconds: float
 
 
-def place_landmarks(landmarks: ArrayLike, scheme: str | None, manifest: BundleManifest) -> Placed:
-    """Landmarks of any scale and place, of any scheme that converts to the target's. Raises LandmarksError.
+def place_landmarks(landmarks: ArrayLike, scheme: str | None, manifest: BundleManifest, units: Units = "any") -> Placed:
+    """Landmarks of any scheme that converts to the target's. Raises LandmarksError.
 
-    `scheme` None: guessed from the count.
+    `scheme` None: guessed from the count. `units` "any": of any scale and place, which the target's crop rule takes
+    away; "crop": in the target's crop units, where scale and place are part of what is asked for.
     """
     count = len(landmarks) if isinstance(landmarks, Sequence | np.ndarray) else 0
     source = get_scheme(scheme) if scheme is not None else guess_scheme(count)
     points = convert_scheme(check_points(landmarks, source), source, get_scheme(manifest.scheme))
-    crop = find_crop(points, manifest.crop)
-    units = crop.to_unit(points)
-    if float(np.abs(units - 0.5).max()) > MAX_UNITS:
-        raise LandmarksError(f"A landmark lies over {MAX_UNITS:g} face widths off the face that eyes and nose give.")
-    return Placed(units, crop)
+    crop = CROP_UNITS if units == "crop" else find_crop(points, manifest.crop)
+    placed = crop.to_unit(points)
+    if float(np.abs(placed - 0.5).max()) > MAX_UNITS:
+        where = "the crop" if units == "crop" else "the face that eyes and nose give"
+        raise LandmarksError(f"A landmark lies over {MAX_UNITS:g} crop sides off {where}.")
+    return Placed(placed, crop)
 
 
 def animate(target: Target, drives: Sequence[Drive]) -> list[Face]:

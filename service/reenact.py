@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from service.bundles import Catalogue, Target
-from service.drive import Drive, Face, animate, place_landmarks
+from service.drive import Drive, Face, Units, animate, place_landmarks
 from service.engine import Engine, Step
 from service.errors import FaceIndexError, NoFaceError, OptionError, UnnamedTargetError
 from service.images import PictureFormat, decode_picture, encode_picture, resize_picture
@@ -123,11 +123,17 @@ class Studio:
         return self.catalogue.find(wanted)
 
     async def synthesize(
-        self, target_id: str | None, landmarks: ArrayLike, scheme: str | None, convert: bool, output: Output
+        self,
+        target_id: str | None,
+        landmarks: ArrayLike,
+        scheme: str | None,
+        convert: bool,
+        output: Output,
+        units: Units = "any",
     ) -> Portrait:
         """Landmarks -> the target's face. Raises LandmarksError, the errors of `find_target` and QueueFullError."""
         target = self.find_target(target_id)
-        placed = place_landmarks(landmarks, scheme, target.manifest)
+        placed = place_landmarks(landmarks, scheme, target.manifest, units)
         watch = Stopwatch()
         with self.engine.admit():
             face = await self._animate(target, Drive(placed.points, convert), watch)

@@ -66,7 +66,7 @@ router = APIRouter()
 @router.post("/synthesize", response_model=PortraitOut, dependencies=[Depends(require_json)], tags=["faces"])
 async def synthesize(request: Request, order: Annotated[SynthesizeRequest, Body()], studio: StudioDep) -> Response:
     """Landmarks to the target's face."""
-    work = studio.synthesize(order.target, order.landmarks, order.scheme, order.convert, order.to_output())
+    work = studio.synthesize(order.target, order.landmarks, order.scheme, order.convert, order.to_output(), order.units)
     portrait = await run_while_connected(request, work, studio.settings.deadline_seconds)
     return answer_portrait(portrait, order.response)
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.drive import Units
 from service.images import PictureFormat
 from service.reenact import Detection, Output, Portrait
 from shared.bundle import BundleManifest, Measured
@@ -38,7 +39,7 @@ class PictureOptions(BaseModel):
 
 
 class SynthesizeRequest(PictureOptions):
-    """Landmarks of any scale and place, x right and y down."""
+    """Landmarks of any scale and place, or in the target's crop units; x right and y down."""
 
     landmarks: list[Point] = Field(max_length=MOST_POINTS, description="[x, y] for each point of the scheme, in order.")
     scheme: str | None = Field(
@@ -46,6 +47,10 @@ class SynthesizeRequest(PictureOptions):
     )
     convert: Annotated[bool, Field(strict=True)] = Field(
         True, description="False where the landmarks have the target's own shape already."
+    )
+    units: Units = Field(
+        default="any",
+        description="crop: the landmarks are in the target's crop units, [0, 1], and are not cropped by their own shape.",
     )
 
 

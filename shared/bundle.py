@@ -9,19 +9,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from shared.errors import BundleError
 from shared.geometry import CropRule
 from shared.landmarks import SCHEMES
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 MANIFEST_NAME = "bundle.json"
 
 TargetId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 # A plain name: no way out of the folder.
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+PresetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+Shape = tuple[tuple[FiniteFloat, FiniteFloat], ...]
 
 
 class _Frozen(BaseModel):
@@ -61,9 +63,11 @@ class TrainingData(_Frozen):
 
 
 class Measured(_Frozen):
-    """One figure: on which split, of how many frames."""
+    """One figure: on which split, of how many frames; `low` and `high` bound its 95 % interval, where it has one."""
 
     value: float
+    low: float | None = None
+    high: float | None = None
     split: Literal["validation", "test"]
     frames: int = Field(ge=1)
 
@@ -71,7 +75,7 @@ class Measured(_Frozen):
 class BundleManifest(_Frozen):
     """``bundle.json``. Landmarks are in crop units, [0, 1], unless said otherwise."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     target: TargetId
     display_name: str
     scheme: str
@@ -80,7 +84,9 @@ class BundleManifest(_Frozen):
     converter: OnnxFile
     tl2f: OnnxFile
     reference: FileRef
-    neutral: tuple[tuple[float, float], ...] = Field(description="The target's landmarks in the reference picture.")
+    neutral: Shape = Field(description="The target's landmarks in the reference picture.")
+    shape: Shape = Field(description="The target's neutral shape over its training frames, alike left and right.")
+    presets: Mapping[PresetName, Shape] = Field(description="What the target was filmed doing: one frame's landmarks.")
     detector: str
     data: TrainingData
     metrics: Mapping[str, Measured]
@@ -92,8 +98,10 @@ class BundleManifest(_Frozen):
         if self.scheme not in SCHEMES:
             raise ValueError(f"unknown landmark scheme '{self.scheme}'; this version knows {sorted(SCHEMES)}")
         count = SCHEMES[self.scheme].count
-        if len(self.neutral) != count:
-            raise ValueError(f"neutral has {len(self.neutral)} points; scheme '{self.scheme}' has {count}")
+        named = {"neutral": self.neutral, "shape": self.shape}
+        for label, face in (named | {f"preset {name}": each for name, each in self.presets.items()}).items():
+            if len(face) != count:
+                raise ValueError(f"{label} has {len(face)} points; scheme '{self.scheme}' has {count}")
         points, picture = (None, count, 2), (None, 3, self.image_size, self.image_size)
         for label, spec, expected in (
             ("converter input", self.converter.input, points),
@@ -115,8 +123,8 @@ def hash_file(path: Path) -> str:
 def read_bundle(folder: Path) -> BundleManifest:
     """Read a bundle's manifest and verify every file it names.
 
-    Raises BundleError, saying what is wrong, for a missing or unreadable manifest, a schema newer than ours, a folder
-    whose name is not the target's, a missing file, or bytes that do not match their hash.
+    Raises BundleError, saying what is wrong, for a missing or unreadable manifest, a schema newer or older than ours, a
+    folder whose name is not the target's, a missing file, or bytes that do not match their hash.
     """
     path = folder / MANIFEST_NAME
     try:
@@ -131,6 +139,11 @@ def read_bundle(folder: Path) -> BundleManifest:
             raise BundleError(
                 f"{folder.name}: schema version {header.schema_version} is newer than this service's {SCHEMA_VERSION}; "
                 "upgrade the service."
+            )
+        if header.schema_version < SCHEMA_VERSION:
+            raise BundleError(
+                f"{folder.name}: schema version {header.schema_version} is older than this service's {SCHEMA_VERSION}; "
+                "export the target again: `make train` does, from its last checkpoint."
             )
         manifest = BundleManifest.model_validate_json(text)
     except ValidationError as error:

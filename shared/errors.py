@@ -3,7 +3,7 @@
 LandmarkGANError
 ├── LandmarksError      points that no face can have: wrong count, not finite, all equal
 ├── ImageError          bytes that are no picture we read, or a picture too large
-├── BundleError         a bundle that is damaged, incomplete or of a newer schema
+├── BundleError         a bundle that is damaged, incomplete or of another schema
 └── DetectorUnavailableError  a landmark detector whose package or weights are missing
 """
 

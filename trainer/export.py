@@ -14,13 +14,15 @@ from PIL import Image
 from torch import Tensor, nn
 
 from shared.bundle import BundleManifest, FileRef, OnnxFile, TensorSpec, TrainingData, hash_file, write_manifest
+from shared.landmarks import Points
+from shared.neutral import find_calm, find_neutral
 from shared.pixels import PIXEL_RANGE
 from trainer.config import TrainingConfig
 from trainer.dataset import QUICK_SUFFIX, FrameDataset, finish_folder, start_folder
 from trainer.errors import ExportError
-from trainer.identities import find_calm
 from trainer.networks.converter import Converter
 from trainer.networks.tl2f import TL2F
+from trainer.presets import choose_presets
 
 PARITY = 1e-3
 """Largest difference allowed between a network and its file, in crop units and in shares of white."""
@@ -46,7 +48,8 @@ def export_bundle(
     points: tuple[int | None, ...] = (None, landmarks.shape[1], 2)
     size = manifest.size
 
-    calm = find_calm(dataset.landmarks("train"), dataset.scheme)
+    frames = dataset.landmarks("train")
+    calm = find_calm(frames, dataset.scheme)
     reference = dataset.crops("train")[calm]
     Image.fromarray(reference).save(part / REFERENCE_FILE, quality=95)
     round_weights(converter)
@@ -79,7 +82,9 @@ def export_bundle(
             converter=files["converter"],
             tl2f=files["tl2f"],
             reference=FileRef(file=REFERENCE_FILE, sha256=hash_file(part / REFERENCE_FILE)),
-            neutral=tuple((float(x), float(y)) for x, y in dataset.landmarks("train")[calm]),
+            neutral=list_shape(frames[calm]),
+            shape=list_shape(find_neutral(frames, dataset.scheme)),
+            presets={name: list_shape(frames[index]) for name, index in choose_presets(frames, dataset.scheme).items()},
             detector=manifest.detector,
             data=TrainingData(
                 description=", ".join(f"{source.name} ({source.kept} frames)" for source in manifest.sources),
@@ -95,6 +100,11 @@ def export_bundle(
         part,
     )
     return finish_folder(part, target)
+
+
+def list_shape(points: Points) -> tuple[tuple[float, float], ...]:
+    """Landmarks (N, 2) as the manifest holds them."""
+    return tuple((float(x), float(y)) for x, y in points)
 
 
 @torch.no_grad()

@@ -1,82 +1,36 @@
-"""Identities as shapes: a person's neutral landmarks, one person's expression on another's face, people who never were.
+"""Identities as shapes: one person's expression on another's face, people who never were, a person's range.
 
-The converter learns from these. A frame is its person's neutral shape plus an offset, which is expression and pose;
-moving the offset to another neutral shape gives the answer that Psi and Phi are to find from a single frame.
-All landmarks are in crop units, ``(B, N, 2)`` torch tensors unless said otherwise.
+The converter learns from these: moving an expression to another neutral shape (`shared.neutral`) gives the answer that
+Psi and Phi are to find from a single frame. All landmarks are in crop units, ``(B, N, 2)`` torch tensors.
 """
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from shared.expression import measure_expression
+from shared import neutral as shapes
 from shared.geometry import CropRule
-from shared.landmarks import Points, Scheme, flip_points, pick
+from shared.landmarks import Scheme, pick
 
-FEATURES = (("jaw",), ("right_brow",), ("left_brow",), ("nose_bridge", "nose_base"), ("right_eye",), ("left_eye",))
-MOUTH = ("outer_lips", "inner_lips")
-# Of FEATURES and MOUTH: those with an expression of their own; jaw and nose turn with the head.
+# Of the groups of `Retarget`: those with an expression of their own; jaw and nose turn with the head.
 MOVING = (1, 2, 4, 5, 6)
 DETAIL_WEIGHT = 4.0
-# Between two adults a feature's size differs by less than this; more is a bad neutral shape.
-SCALE_LIMITS = (0.6, 1.7)
-
-
-def find_neutral(landmarks: Points, scheme: Scheme) -> Points:
-    """A person's neutral shape ``(N, 2)`` from frames ``(n, N, 2)``: mouth shut, eyes as open as they mostly are.
-
-    The mean over such frames and their mirror images: a camera to one side of the head leaves no yaw or roll in it.
-    """
-    mean = landmarks[_are_calm(landmarks, scheme)].mean(axis=0)
-    neutral: Points = ((mean + flip_points(mean, scheme, width=1.0)) / 2).astype(np.float32)
-    return neutral
-
-
-def find_calm(landmarks: Points, scheme: Scheme) -> int:
-    """Which of the frames ``(n, N, 2)`` is nearest to the person's neutral shape: a reference picture."""
-    distance = np.linalg.norm(landmarks - find_neutral(landmarks, scheme), axis=2).mean(axis=1)
-    return int(np.argmin(distance))
-
-
-def _are_calm(landmarks: Points, scheme: Scheme) -> NDArray[np.bool_]:
-    """Which frames ``(n,)`` have the mouth shut and the eyes as open as usual; all where none has."""
-    measured = measure_expression(landmarks, scheme)
-    calm = measured["mouth"] <= np.quantile(measured["mouth"], 0.35)
-    for eye in ("right_eye", "left_eye"):
-        low, high = np.quantile(measured[eye], (0.3, 0.8))
-        calm &= (measured[eye] >= low) & (measured[eye] <= high)
-    return calm if calm.any() else np.ones(len(landmarks), bool)
 
 
 class Retarget:
-    """Moves expressions between neutral shapes, feature by feature.
-
-    A feature's own motion is scaled by the ratio of the two features' sizes, so that a closed eye stays closed on a
-    larger eye; its displacement as a whole is kept. Lips are scaled by the mouth's width both ways: a shut mouth has
-    no height to compare.
-    """
+    """`shared.neutral.Retarget` on tensors, and faces of people who never were."""
 
     def __init__(self, scheme: Scheme) -> None:
-        self.groups = [pick(scheme, names) for names in (*FEATURES, MOUTH)]
-        self.by_width = [False] * len(FEATURES) + [True]
+        self.shapes = shapes.Retarget(scheme)
+        self.groups = self.shapes.groups
         self.flip = scheme.flip
         self.moving = [self.groups[position] for position in MOVING]
 
     def move(self, landmarks: Tensor, neutral: Tensor, onto: Tensor) -> Tensor:
-        """`landmarks` (B, N, 2) of the face `neutral` (N, 2) or (B, N, 2), as the face `onto` would show them."""
-        offset = landmarks - neutral
-        moved = torch.empty_like(offset)
-        neutral, onto = neutral.expand_as(landmarks), onto.expand_as(landmarks)
-        for indices, by_width in zip(self.groups, self.by_width, strict=True):
-            index = list(indices)
-            scale = _extent(onto[:, index]) / _extent(neutral[:, index])  # (B, 1, 2)
-            if by_width:
-                scale = scale[..., :1].expand_as(scale)
-            part = offset[:, index]  # (B, n, 2)
-            whole = part.mean(dim=1, keepdim=True)
-            moved[:, index] = whole + (part - whole) * scale.clamp(*SCALE_LIMITS)
-        return onto + moved
+        """`landmarks` (B, N, 2) of the face `neutral` (N, 2) or (B, N, 2), as the face `onto` would show them.
+
+        The result is data: no gradient runs through it.
+        """
+        return torch.from_numpy(self.shapes.move(landmarks.numpy(), neutral.numpy(), onto.numpy()))
 
     def vary(self, neutral: Tensor, size: float = 0.14, shift: float = 0.02) -> Tensor:
         """Neutral shapes of people who never were, from neutral shapes (B, N, 2): each feature resized and moved.
@@ -174,9 +128,3 @@ def compress(values: Tensor, knee: float = 0.8, give: float = 0.3) -> Tensor:
 def detail_points(scheme: Scheme) -> tuple[int, ...]:
     """The points of small motions and large meaning: lids and inner lips."""
     return pick(scheme, ("right_eye", "left_eye", "inner_lips"))
-
-
-def _extent(part: Tensor) -> Tensor:
-    """Width and height of features (B, n, 2) -> (B, 1, 2)."""
-    size = part.amax(dim=1, keepdim=True) - part.amin(dim=1, keepdim=True)
-    return size.clamp_min(1e-3)

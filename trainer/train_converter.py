@@ -14,9 +14,10 @@ from tqdm import tqdm
 
 from shared.geometry import CropRule
 from shared.landmarks import Scheme
+from shared.neutral import find_neutral
 from trainer.checkpoint import CheckpointClock, load_checkpoint, save_checkpoint
 from trainer.config import ConverterTraining
-from trainer.identities import Retarget, ShapeRange, detail_points, exaggerate, find_neutral, recrop, turn_roll
+from trainer.identities import Retarget, ShapeRange, detail_points, exaggerate, recrop, turn_roll
 from trainer.losses import l2l, landmark_distance, x_l2l
 from trainer.networks.converter import Converter, Decoder, Encoder, normalise_l2
 

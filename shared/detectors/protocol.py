@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from shared.detectors.region import Region
 
 
 @dataclass(frozen=True)
@@ -15,11 +17,12 @@ class DetectedFace:
 
     `landmarks` is float32 `(N, 2)`: x right, y down, in pixels of the picture. A pixel's centre lies at its index
     + 0.5, so the picture spans `[0, W] x [0, H]`; points may lie outside where the picture cuts the face.
-    `score` is in [0, 1].
+    `score` is in [0, 1]. `region` is where a `FollowingDetector` looks for the face in a video's next frame.
     """
 
     landmarks: NDArray[np.float32]
     score: float
+    region: Region | None = None
 
 
 class LandmarkDetector(Protocol):
@@ -35,3 +38,11 @@ class LandmarkDetector(Protocol):
 
     def detect(self, image: NDArray[np.uint8]) -> list[DetectedFace]:
         """Return the faces of an RGB picture `(H, W, 3)`, the largest first; an empty list where there is none."""
+
+
+@runtime_checkable
+class FollowingDetector(LandmarkDetector, Protocol):
+    """A detector that finds a face of the last frame again for less than it takes to search a picture."""
+
+    def follow(self, image: NDArray[np.uint8], region: Region) -> DetectedFace | None:
+        """Return the face of an RGB picture `(H, W, 3)` that was in the region a frame ago; None where it has gone."""

@@ -82,7 +82,7 @@ async def test_landmarks_come_back_as_the_converter_made_them(models: Path, netw
 
 
 async def test_a_damaged_bundle_is_refused_and_the_other_serves_on(models: Path, tmp_path: Path) -> None:
-    for name in ("ada", "byte", "gone", "newer", "half"):
+    for name in ("ada", "byte", "gone", "newer", "older", "half"):
         shutil.copytree(models / "ada", tmp_path / name)
         manifest = tmp_path / name / "bundle.json"
         manifest.write_text(manifest.read_text().replace('"target": "ada"', f'"target": "{name}"'))
@@ -91,8 +91,9 @@ async def test_a_damaged_bundle_is_refused_and_the_other_serves_on(models: Path,
     data[len(data) // 2] ^= 1
     flipped.write_bytes(data)
     (tmp_path / "gone" / "converter.onnx").unlink()
-    manifest = tmp_path / "newer" / "bundle.json"
-    manifest.write_text(manifest.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+    for name, version in (("newer", 3), ("older", 1)):
+        manifest = tmp_path / name / "bundle.json"
+        manifest.write_text(manifest.read_text().replace('"schema_version": 2', f'"schema_version": {version}'))
     (tmp_path / "half" / "bundle.json").unlink()
 
     order = {"landmarks": film_points(1)[0].astype(float).tolist()}
@@ -103,7 +104,8 @@ async def test_a_damaged_bundle_is_refused_and_the_other_serves_on(models: Path,
         for name, said in (
             ("byte", "tl2f.onnx is damaged"),
             ("gone", "converter.onnx is missing"),
-            ("newer", "schema version 2 is newer"),
+            ("newer", "schema version 3 is newer"),
+            ("older", "export the target again"),
             ("half", "no bundle.json"),
         ):
             assert said in reasons[name]

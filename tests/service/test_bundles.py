@@ -64,11 +64,16 @@ def test_missing_file(shelf: Path) -> None:
 
 
 def test_newer_schema(shelf: Path) -> None:
-    edit_manifest(shelf / "bad", schema_version=2)
+    edit_manifest(shelf / "bad", schema_version=3)
     assert "newer" in load_reason(shelf, "bad")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "\ufffd", "null", '{"schema_version": 1}', "[" * 100_000])
+def test_older_schema(shelf: Path) -> None:
+    edit_manifest(shelf / "bad", schema_version=1)
+    assert "export the target again" in load_reason(shelf, "bad")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "\ufffd", "null", '{"schema_version": 2}', "[" * 100_000])
 def test_unreadable_manifest(shelf: Path, text: str) -> None:
     (shelf / "bad" / "bundle.json").write_text(text)
     assert "bundle.json" in load_reason(shelf, "bad")

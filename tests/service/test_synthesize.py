@@ -64,6 +64,27 @@ async def test_landmarks_of_the_targets_own_shape_are_not_converted(settings: Se
         assert np.abs(picture[0, 0, :2].astype(int) - expect_colour(make_face(), 0)).max() <= 1
 
 
+async def test_in_crop_units_scale_and_place_are_asked_for(settings: Settings) -> None:
+    """The tiny network's red and green are the mean of the points it gets: these, and not their own crop's."""
+    points = (make_face() * 0.5 + (0.3, 0.1)).astype(np.float32)
+    red, green = np.floor(points.mean(axis=0) * 255 + 0.5).astype(int)
+    async with serve(settings) as client:
+        asked = make_order(points, convert=False, units="crop", response="json")
+        body = (await post(client, asked)).json()
+        cropped = read_picture((await post(client, make_order(points, convert=False))).content)
+        far = await post(client, make_order(make_face() + 100, units="crop"))
+        other = await post(client, make_order(units="pixels"))
+    picture = read_picture(base64.b64decode(body["picture"]["base64"]))
+    assert np.abs(picture[0, 0, :2].astype(int) - (red, green)).max() <= 1
+    assert np.abs(cropped[0, 0, :2].astype(int) - (red, green)).max() > 20
+    assert body["crop"] == {"x": 0.5, "y": 0.5, "side": 1.0}
+    np.testing.assert_allclose(body["landmarks"]["crop_units"], points, atol=1e-5)
+    assert body["landmarks"]["source"] == body["landmarks"]["crop_units"]
+    assert (far.status_code, other.status_code) == (422, 422)
+    assert "16 crop sides off the crop" in far.json()["detail"]
+    assert "units" in other.json()["detail"]
+
+
 async def test_json_carries_picture_and_landmarks(settings: Settings) -> None:
     points = (make_face() * 200 + 50).astype(np.float32)
     async with serve(settings) as client:

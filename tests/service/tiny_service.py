@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from service.app import create_app
+from service.schemas import list_points
 from service.settings import Settings
 from shared.bundle import (
     BundleManifest,
@@ -134,7 +135,9 @@ def write_bundle(
         converter=refer("converter.onnx", points, TensorSpec(name="converted", shape=(None, 68, 2), low=0, high=1)),
         tl2f=refer("tl2f.onnx", points, TensorSpec(name="image", shape=(None, 3, SIZE, SIZE), low=0, high=1)),
         reference=FileRef(file="reference.png", sha256=hash_file(folder / "reference.png")),
-        neutral=tuple((float(x), float(y)) for x, y in make_face()),
+        neutral=list_points(make_face()),
+        shape=list_points(make_face()),
+        presets={"neutral": list_points(make_face())},
         detector="mesh",
         data=TrainingData(description="made by hand", licence="Apache-2.0", consent=None, frames={"train": 1}),
         metrics={"psnr": Measured(value=30.0, split="test", frames=1)},

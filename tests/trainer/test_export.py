@@ -13,15 +13,16 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from shared.bundle import BundleManifest, OnnxFile, hash_file, read_bundle
+from shared.neutral import find_calm, find_neutral
 from tests.fixtures.acted import film_points, film_units, write_dataset
 from trainer import export
 from trainer.config import TrainingConfig
 from trainer.dataset import FrameDataset
 from trainer.errors import ExportError
 from trainer.export import compare_outputs, export_bundle, round_weights, run_session, store_float16
-from trainer.identities import find_calm
 from trainer.networks.converter import Converter, ConverterConfig, Decoder, Encoder
 from trainer.networks.tl2f import TL2F, TL2FConfig
+from trainer.presets import choose_presets
 
 
 def make_networks() -> tuple[Converter, TL2F]:
@@ -63,6 +64,16 @@ def test_the_bundle_is_whole_and_says_where_it_comes_from(exported: Exported) ->
     assert manifest.data.frames == {"train": 16, "validation": 4, "test": 4, "gap": 0}
     assert manifest.data.licence == "Apache-2.0"
     assert manifest.versions["torch"] == version("torch")
+
+
+def test_the_targets_shape_and_presets_are_those_of_the_training_frames(exported: Exported) -> None:
+    folder, dataset, _, _ = exported
+    manifest, frames = read_bundle(folder), dataset.landmarks("train")
+    np.testing.assert_array_equal(np.array(manifest.shape, np.float32), find_neutral(frames, dataset.scheme))
+    chosen = choose_presets(frames, dataset.scheme)
+    assert manifest.presets.keys() == chosen.keys() > {"neutral"}
+    for name, index in chosen.items():
+        np.testing.assert_array_equal(np.array(manifest.presets[name], np.float32), frames[index])
 
 
 def test_the_reference_is_the_calm_frame(exported: Exported) -> None:

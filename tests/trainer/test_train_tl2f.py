@@ -9,13 +9,14 @@ import torch
 from PIL import Image
 
 from shared.landmarks import IBUG68
+from shared.neutral import find_neutral
 from shared.pixels import to_network
 from tests.fixtures.acted import RULE, film_units, paint
 from trainer import train_tl2f as module
 from trainer.checkpoint import load_checkpoint
 from trainer.config import TL2FTraining
 from trainer.errors import CheckpointError
-from trainer.identities import Retarget, detail_points, find_neutral
+from trainer.identities import Retarget, detail_points
 from trainer.networks.discriminator import DiscriminatorConfig
 from trainer.networks.tl2f import TL2F, TL2FConfig
 from trainer.train_tl2f import TargetFrames, draw_batch, train_tl2f, update_average, weigh_pixels

@@ -6,9 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shared.landmarks import IBUG68
+from shared.neutral import find_neutral
 from shared.pixels import to_network
 from tests.fixtures.acted import act, crop_units, film_units, paint
-from trainer.identities import Retarget, exaggerate, find_neutral, turn_roll
+from trainer.identities import Retarget, exaggerate, turn_roll
 from trainer.warp import warp_pictures
 
 SIZE = 64
