@@ -61,13 +61,21 @@ class TL2FTraining(_Frozen):
     betas: tuple[float, float] = (0.5, 0.99)
     gan_start: float = Field(default=0.65, ge=0, le=1, description="Share of the steps before the GAN terms begin.")
     l2i: float = Field(default=10.0, ge=0)
+    i2l: float = Field(default=0.5, ge=0)
+    i2l_start: float = Field(default=0.35, ge=0, le=1, description="Share of the steps before Omega is asked.")
+    i2l_pictures: int = Field(default=6, ge=1, description="Pictures in a step that Omega looks at.")
     l2i_gan: float = Field(default=0.1, ge=0)
     feature_matching: float = Field(default=1.0, ge=0)
     gan_loss: Literal["hinge", "log"] = "hinge"
-    converted: int = Field(default=2, ge=0, description="Pictures in a step from other people's converted landmarks.")
+    converter_learning_rate: float = Field(
+        default=5e-5, ge=0, description="Of Phi and Psi, which go on learning with Theta. 0: they stay as they are."
+    )
+    converted: int = Field(default=3, ge=0, description="Pictures in a step from other people's converted landmarks.")
     warped: float = Field(default=0.3, ge=0, le=1, description="Share of the frames warped to landmarks not seen.")
+    rare: float = Field(default=0.3, ge=0, le=1, description="Share of the frames drawn for how seldom they are.")
     detail_weight: float = Field(default=3.0, ge=1, description="Weight of eyes and lips in L2I.")
     noise: float = Field(default=0.001, ge=0, description="Spread of the landmarks' jitter, in crop units.")
+    feature_weight: float = Field(default=9.0, ge=1, description="Weight of lips and lids in I2L.")
     ema: float = Field(default=0.995, ge=0, lt=1, description="Decay of the averaged Theta, which is what is exported.")
 
 

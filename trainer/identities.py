@@ -125,6 +125,14 @@ def compress(values: Tensor, knee: float = 0.8, give: float = 0.3) -> Tensor:
     return values.clamp(-knee, knee) + values.sign() * give * torch.log1p(beyond / give)
 
 
+def weigh_points(scheme: Scheme, details: float, jaw: float = 0.5) -> Tensor:
+    """The weight of every point (N,): `details` for lids and inner lips, `jaw` for the jaw, else one."""
+    weights = torch.ones(scheme.count)
+    weights[list(detail_points(scheme))] = details
+    weights[list(scheme.groups["jaw"])] = jaw
+    return weights
+
+
 def detail_points(scheme: Scheme) -> tuple[int, ...]:
     """The points of small motions and large meaning: lids and inner lips."""
     return pick(scheme, ("right_eye", "left_eye", "inner_lips"))

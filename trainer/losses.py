@@ -29,7 +29,7 @@ def l2i(made: Tensor, picture: Tensor, weights: Tensor | None = None) -> Tensor:
 
 
 def i2l(found: Tensor, landmarks: Tensor, weights: Tensor | None = None) -> Tensor:
-    """L_I2L = E ||L_t - Omega(Theta_t(L_t))||_2: the landmarks found on the made picture are those asked for (eq. 3)."""
+    """L_I2L = E ||L_t - Omega(Theta_t(L_t))||_2: what Omega finds on the made picture is what was asked for (eq. 3)."""
     return landmark_distance(found, landmarks, weights)
 
 
@@ -76,6 +76,7 @@ def heatmap_divergence(heatmaps: Tensor, landmarks: Tensor, sigma: float) -> Ten
     wanted = wanted / wanted.sum(dim=(2, 3), keepdim=True).clamp_min(1e-12)
     middle = ((heatmaps + wanted) / 2).clamp_min(1e-12).log()
     divergences = [
-        (each * (each.clamp_min(1e-12).log() - middle)).sum(dim=(2, 3)) for each in (heatmaps, wanted)  # (B, N)
+        (each * (each.clamp_min(1e-12).log() - middle)).sum(dim=(2, 3))
+        for each in (heatmaps, wanted)  # (B, N)
     ]
     return torch.stack(divergences).mean()

@@ -8,14 +8,16 @@ from pathlib import Path
 import torch
 
 from shared.landmarks import get_scheme
+from trainer.batches import TargetFrames
 from trainer.config import TrainingConfig
 from trainer.dataset import FrameDataset, list_datasets
 from trainer.device import pick_device
 from trainer.errors import TargetError
 from trainer.export import export_bundle
 from trainer.networks.tl2f import PICTURE_SIZE
-from trainer.train_converter import ConverterModel, Identity, make_identity, train_converter
-from trainer.train_tl2f import TargetFrames, train_tl2f
+from trainer.omega import load_omega
+from trainer.train_converter import ConverterLesson, ConverterModel, Identity, make_identity, train_converter
+from trainer.train_tl2f import Teachers, train_tl2f
 
 
 def train_target(
@@ -43,21 +45,25 @@ def train_target(
     shown = ", ".join(f"{name} ({len(each.landmarks)} frames)" for name, each in identities.items())
     print(f"Landmark converter: learning from {shown}.")
     learned_from = fingerprint_converter(datasets, config)
-    converter = train_converter(
-        identities, scheme, rule, config.converter, config.seed, runs_dir / f"converter-{learned_from}"
-    )
+    lesson = ConverterLesson(identities, scheme, rule, config.converter)
+    model = train_converter(lesson, config.seed, runs_dir / f"converter-{learned_from}")
 
     print(f"Landmark-to-face generator of {target}, on {device}.")
     frames = TargetFrames(
         landmarks=identities[target].landmarks,
         crops=dataset.crops("train"),
         neutral=identities[target].neutral,
-        foreign=convert_foreign(converter, identities, target),
+        foreign=(foreign := gather_foreign(identities, target)),
+        converted=convert(model, target, foreign),
         scheme=scheme,
         rule=rule,
     )
-    theta = train_tl2f(frames, config.tl2f, config.seed, device, runs_dir / f"{target}-{config.preset}-{learned_from}")
-    return export_bundle(dataset, converter.of(target), theta, config, models_dir)
+    omega = load_omega(models_dir / "hourglass") if config.tl2f.i2l > 0 else None
+    folder = runs_dir / f"{target}-{config.preset}-{learned_from}"
+    theta, converter = train_tl2f(
+        target, frames, model, Teachers(lesson, omega), config.tl2f, config.seed, device, folder
+    )
+    return export_bundle(dataset, converter, theta, config, models_dir)
 
 
 def find_identities(dataset: FrameDataset, data_dir: Path) -> Mapping[str, FrameDataset]:
@@ -92,11 +98,14 @@ def fit_to_scheme(config: TrainingConfig, points: int) -> TrainingConfig:
     )
 
 
-@torch.no_grad()
-def convert_foreign(converter: ConverterModel, identities: Mapping[str, Identity], target: str) -> torch.Tensor:
-    """Everybody else's training landmarks in the target's shape, (m, N, 2)."""
+def gather_foreign(identities: Mapping[str, Identity], target: str) -> torch.Tensor:
+    """Everybody else's training landmarks, (m, N, 2)."""
     others = [each.landmarks for name, each in identities.items() if name != target]
-    if not others:
-        return torch.empty(0, *identities[target].landmarks.shape[1:])
-    converted: torch.Tensor = converter.of(target)(torch.cat(others))
+    return torch.cat(others) if others else torch.empty(0, *identities[target].landmarks.shape[1:])
+
+
+@torch.no_grad()
+def convert(model: ConverterModel, target: str, landmarks: torch.Tensor) -> torch.Tensor:
+    """Landmarks (m, N, 2) in the target's shape."""
+    converted: torch.Tensor = model.of(target)(landmarks)
     return converted

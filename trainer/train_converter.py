@@ -17,7 +17,7 @@ from shared.landmarks import Scheme
 from shared.neutral import find_neutral
 from trainer.checkpoint import CheckpointClock, load_checkpoint, save_checkpoint
 from trainer.config import ConverterTraining
-from trainer.identities import Retarget, ShapeRange, detail_points, exaggerate, recrop, turn_roll
+from trainer.identities import Retarget, ShapeRange, exaggerate, recrop, turn_roll, weigh_points
 from trainer.losses import l2l, landmark_distance, x_l2l
 from trainer.networks.converter import Converter, Decoder, Encoder, normalise_l2
 
@@ -74,23 +74,72 @@ class ConverterModel(nn.Module):
             converter.decoder.target_spread.fill_(spread * size)
 
 
-def train_converter(
-    identities: Mapping[str, Identity],
-    scheme: Scheme,
-    rule: CropRule,
-    config: ConverterTraining,
-    seed: int,
-    folder: Path,
-) -> ConverterModel:
+class ConverterLesson:
+    """What Phi and every Psi learn from: the identities, and the terms they are held to."""
+
+    def __init__(
+        self, identities: Mapping[str, Identity], scheme: Scheme, rule: CropRule, config: ConverterTraining
+    ) -> None:
+        self.identities = identities
+        self.scheme = scheme
+        self.rule = rule
+        self.config = config
+        self.retarget = Retarget(scheme)
+        self.weights = weigh_points(scheme, config.feature_weight, config.jaw_weight)
+
+    def make_model(self) -> ConverterModel:
+        """Phi and Psi before they learn."""
+        model = ConverterModel(self.config, list(self.identities))
+        model.fit_statistics(self.identities, self.retarget)
+        return model
+
+    def loss(self, model: ConverterModel, batch: int) -> Tensor:
+        """All the converter's terms on `batch` frames of each identity, the mean over identities."""
+        losses = [self._loss_of(model, name, batch) for name in self.identities]
+        return torch.stack(losses).mean()
+
+    def _loss_of(self, model: ConverterModel, name: str, batch: int) -> Tensor:
+        person, config = self.identities[name], self.config
+        chosen = torch.randint(len(person.landmarks), (batch,))
+        frames = person.landmarks[chosen]
+        frames = frames + torch.randn_like(frames) * config.noise  # (B, N, 2)
+
+        # The person as filmed: L2L, and X-L2L there and back through everybody else.
+        latent = model.phi(frames)
+        neutral_frames = normalise_l2(self.retarget.move(frames, person.neutral, model.average))  # L', without identity
+        rebuilt = model.psi[name](latent)
+        loss = config.l2l * l2l(rebuilt, frames, latent, neutral_frames, self.weights)
+        for other in self.identities:
+            if other != name and config.x_l2l > 0:
+                cycled = model.psi[name](model.phi(model.psi[other](latent)))
+                loss = loss + config.x_l2l * x_l2l(cycled, frames, self.weights) / (len(self.identities) - 1)
+        if config.transfer > 0:
+            loss = loss + config.transfer * self._transfer(model, person, frames)
+        return loss
+
+    def _transfer(self, model: ConverterModel, person: Identity, frames: Tensor) -> Tensor:
+        """The same expressions, exaggerated or mirrored, on somebody who never was: everybody's answer is known."""
+        identities, retarget, config = self.identities, self.retarget, self.config
+        acted = exaggerate(frames, person.neutral, retarget, config.exaggeration)
+        mirrored = torch.stack([1 - acted[..., 0], acted[..., 1]], dim=-1)[:, list(retarget.flip)]
+        acted = turn_roll(torch.where(torch.rand(len(acted), 1, 1) < 0.5, mirrored, acted), config.roll)
+        partner = identities[list(identities)[int(torch.randint(len(identities), ()))]].neutral
+        between = person.neutral + (partner - person.neutral) * torch.rand(len(acted), 1, 1)
+        stranger = recrop(retarget.move(acted, person.neutral, retarget.vary(between)), self.rule)
+        latent = model.phi(stranger)
+        wanted = normalise_l2(retarget.move(acted, person.neutral, model.average))
+        loss = landmark_distance(latent, wanted, self.weights)
+        for other, target in identities.items():
+            answer = target.range.limit(recrop(retarget.move(acted, person.neutral, target.neutral), self.rule))
+            loss = loss + landmark_distance(model.psi[other](latent), answer, self.weights) / len(identities)
+        return loss
+
+
+def train_converter(lesson: ConverterLesson, seed: int, folder: Path) -> ConverterModel:
     """Train on the CPU (the networks are small), going on from ``folder/converter.pt`` where there is one."""
-    names = list(identities)
-    retarget = Retarget(scheme)
+    config = lesson.config
     torch.manual_seed(seed)
-    model = ConverterModel(config, names)
-    model.fit_statistics(identities, retarget)
-    weights = torch.ones(scheme.count)
-    weights[list(detail_points(scheme))] = config.feature_weight
-    weights[list(scheme.groups["jaw"])] = config.jaw_weight
+    model = lesson.make_model()
     optimiser = torch.optim.Adam(model.parameters(), config.learning_rate, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
 
@@ -111,65 +160,21 @@ def train_converter(
     torch.set_num_threads(1)  # Layers this small spend more time handing work between threads than doing it.
     clock = CheckpointClock()
     progress = tqdm(range(first, config.steps), "converter", config.steps, initial=first, unit="step")
-    for step in progress:
-        # What a step draws hangs on its number alone, so that a resumed run is the same run.
-        torch.manual_seed(seed * 1_000_003 + step)
-        loss = torch.zeros(())
-        for name in names:
-            loss = loss + converter_loss(model, identities, name, retarget, rule, config, weights)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
-        if step % 50 == 0:
-            progress.set_postfix(loss=f"{loss.item() / len(names):.4f}", refresh=False)
-        if clock.is_due():
-            save(step + 1)
-    torch.set_num_threads(threads)
+    try:
+        for step in progress:
+            # What a step draws hangs on its number alone, so that a resumed run is the same run.
+            torch.manual_seed(seed * 1_000_003 + step)
+            loss = lesson.loss(model, config.batch)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+            if step % 50 == 0:
+                progress.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
+            if clock.is_due():
+                save(step + 1)
+    finally:
+        torch.set_num_threads(threads)
     if first < config.steps:
         save(config.steps)
     return model.eval()
-
-
-def converter_loss(
-    model: ConverterModel,
-    identities: Mapping[str, Identity],
-    name: str,
-    retarget: Retarget,
-    rule: CropRule,
-    config: ConverterTraining,
-    weights: Tensor,
-) -> Tensor:
-    """The converter's terms on one batch of the identity `name`."""
-    person = identities[name]
-    chosen = torch.randint(len(person.landmarks), (config.batch,))
-    frames = person.landmarks[chosen]
-    frames = frames + torch.randn_like(frames) * config.noise  # (B, N, 2)
-
-    # The person as filmed: L2L, and X-L2L there and back through everybody else.
-    latent = model.phi(frames)
-    neutral_frames = normalise_l2(retarget.move(frames, person.neutral, model.average))  # L', freed of identity
-    rebuilt = model.psi[name](latent)
-    loss = config.l2l * l2l(rebuilt, frames, latent, neutral_frames, weights)
-    for other in identities:
-        if other != name and config.x_l2l > 0:
-            cycled = model.psi[name](model.phi(model.psi[other](latent)))
-            loss = loss + config.x_l2l * x_l2l(cycled, frames, weights) / (len(identities) - 1)
-    if config.transfer == 0:
-        return loss
-
-    # The same expressions, exaggerated or mirrored, on somebody who never was: everybody's answer is known.
-    acted = exaggerate(frames, person.neutral, retarget, config.exaggeration)
-    mirror = torch.rand(len(acted), 1, 1) < 0.5
-    mirrored = torch.stack([1 - acted[..., 0], acted[..., 1]], dim=-1)[:, list(retarget.flip)]
-    acted = turn_roll(torch.where(mirror, mirrored, acted), config.roll)
-    partner = identities[list(identities)[int(torch.randint(len(identities), ()))]].neutral
-    between = person.neutral + (partner - person.neutral) * torch.rand(len(acted), 1, 1)
-    stranger = recrop(retarget.move(acted, person.neutral, retarget.vary(between)), rule)
-    latent = model.phi(stranger)
-    wanted = normalise_l2(retarget.move(acted, person.neutral, model.average))
-    loss = loss + config.transfer * landmark_distance(latent, wanted, weights)
-    for other, target in identities.items():
-        answer = target.range.limit(recrop(retarget.move(acted, person.neutral, target.neutral), rule))
-        loss = loss + config.transfer * landmark_distance(model.psi[other](latent), answer, weights) / len(identities)
-    return loss

@@ -14,13 +14,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from shared.landmarks import Scheme, get_scheme
+from shared.neutral import find_neutral
 from shared.pixels import Image8, to_network
 from trainer.augment import change_light, degrade, mirror, move_heads
 from trainer.checkpoint import CheckpointClock, load_checkpoint, save_checkpoint
 from trainer.config import DetectorTraining
 from trainer.dataset import FrameDataset, Split
 from trainer.device import autocast
-from trainer.identities import Retarget, detail_points, exaggerate, find_neutral
+from trainer.identities import Retarget, exaggerate, weigh_points
 from trainer.losses import heatmap_divergence, landmark_distance
 from trainer.networks.hourglass import Hourglass
 from trainer.warp import warp_pictures
@@ -94,18 +95,10 @@ def train_detector(
     return omega.cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload,no-any-return]
 
 
-def weigh_points(scheme: Scheme, feature_weight: float) -> Tensor:
-    """The weight of every point (N,): lids and inner lips `feature_weight`, the jaw a half, else one."""
-    weights = torch.ones(scheme.count)
-    weights[list(detail_points(scheme))] = feature_weight
-    weights[list(scheme.groups["jaw"])] = 0.5
-    return weights
-
-
 def draw_faces(
     faces: Sequence[LabelledFaces], scheme: Scheme, config: DetectorTraining, retarget: Retarget
 ) -> tuple[Tensor, Tensor]:
-    """Pictures (B, 3, H, W) and landmarks (B, N, 2): as filmed or of another shape, then as another camera sees them."""
+    """Pictures (B, 3, H, W) and landmarks (B, N, 2): as filmed or reshaped, then as another camera sees them."""
     shares = torch.randint(len(faces), (config.batch,)).bincount(minlength=len(faces)).tolist()
     pictures, landmarks = [], []
     for each, count in zip(faces, shares, strict=True):

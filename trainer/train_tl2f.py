@@ -1,76 +1,81 @@
-"""Learn Theta, the landmark-to-face generator of one target, against the discriminator D (eq. 2 and 6).
+"""Learn Theta, the landmark-to-face generator of one target, against the discriminator D (eq. 2, 3 and 6).
 
-First L2I alone, which places everything and blurs it; then the GAN terms too, which sharpen it. Other people's
-converted landmarks are among those that Theta learns from in both: see `draw_batch`.
+First L2I alone, which places everything and blurs it; then I2L too, in which Omega reads the landmarks off the made
+picture; then the GAN terms, which sharpen it. Phi and Psi learn on beside Theta, held to their own terms: among what Theta is
+asked for are other people's landmarks as the converter has them now.
 """
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
-from shared.geometry import CropRule
-from shared.landmarks import Scheme
-from shared.pixels import Image8, from_network, to_network
+from shared.pixels import from_network
+from trainer.batches import TargetFrames, draw_batch, weigh_pixels
 from trainer.checkpoint import CheckpointClock, load_checkpoint, save_checkpoint
 from trainer.config import TL2FTraining
 from trainer.device import autocast
-from trainer.identities import Retarget, detail_points, exaggerate, recrop, turn_roll
-from trainer.losses import feature_matching, l2i, l2i_gan_discriminator, l2i_gan_generator
+from trainer.identities import Retarget, detail_points, weigh_points
+from trainer.losses import feature_matching, i2l, l2i, l2i_gan_discriminator, l2i_gan_generator
+from trainer.networks.converter import Converter
 from trainer.networks.discriminator import PatchDiscriminator
+from trainer.networks.hourglass import Hourglass
 from trainer.networks.tl2f import TL2F
-from trainer.warp import warp_pictures
+from trainer.train_converter import ConverterLesson, ConverterModel
 
 SAMPLE_STEPS = 500
 SAMPLE_COUNT = 6
+CONVERTER_BATCH = 16
+"""Frames of each identity in a joint step: the converter has learned nearly all before."""
 
 
 @dataclass(frozen=True)
-class TargetFrames:
-    """What Theta learns from: the target's training frames, and other people's landmarks in the target's shape."""
+class Teachers:
+    """What the loop holds Theta and the converter to, besides the target's frames."""
 
-    landmarks: Tensor  # (n, N, 2) crop units
-    crops: Image8  # (n, H, W, 3), memory-mapped
-    neutral: Tensor  # (N, 2)
-    foreign: Tensor  # (m, N, 2) Psi_t(Phi(L_s)); m may be 0
-    scheme: Scheme
-    rule: CropRule
-
-    @cached_property
-    def nearest(self) -> Tensor:
-        """For each of `foreign`, which of the target's own frames is nearest to it, (m,)."""
-        return torch.cdist(self.foreign.flatten(1), self.landmarks.flatten(1)).argmin(dim=1)
-
-    def pictures(self, chosen: Sequence[int] | NDArray[np.int64]) -> Tensor:
-        """The crops at these places, (B, 3, H, W) in [0, 1]."""
-        return torch.from_numpy(to_network(np.stack([self.crops[index] for index in chosen])))
+    lesson: ConverterLesson
+    omega: Hourglass | None  # None where i2l is 0
 
 
-def train_tl2f(frames: TargetFrames, config: TL2FTraining, seed: int, device: torch.device, folder: Path) -> TL2F:
-    """Train, going on from ``folder/tl2f.pt`` where there is one; samples go to ``folder/samples``. Returns the EMA."""
+def train_tl2f(
+    target: str,
+    frames: TargetFrames,
+    model: ConverterModel,
+    teachers: Teachers,
+    config: TL2FTraining,
+    seed: int,
+    device: torch.device,
+    folder: Path,
+) -> tuple[TL2F, Converter]:
+    """Train, going on from ``folder/tl2f.pt`` where there is one; samples go to ``folder/samples``.
+
+    `model` is trained on in place. Returns the averaged Theta, and Psi_t after Phi.
+    """
     torch.manual_seed(seed)
     theta, discriminator = TL2F(config.network), PatchDiscriminator(config.discriminator)
     theta.fit_whitening(frames.landmarks)
-    for network in (theta, discriminator):
+    for network in (theta, discriminator, *([teachers.omega] if teachers.omega else [])):
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = copy.deepcopy(theta).requires_grad_(False)
     theta_optimiser = torch.optim.Adam(theta.parameters(), config.learning_rate, config.betas)
     d_optimiser = torch.optim.Adam(discriminator.parameters(), config.learning_rate, config.betas)
+    converter = model.of(target)
+    converter_optimiser = torch.optim.Adam(model.parameters(), config.converter_learning_rate, config.betas)
     parts: Mapping[str, nn.Module | torch.optim.Optimizer] = {
         "theta": theta,
         "averaged": averaged,
         "discriminator": discriminator,
+        "converter": model,
         "theta_optimiser": theta_optimiser,
         "d_optimiser": d_optimiser,
+        "converter_optimiser": converter_optimiser,
     }
 
     path = folder / "tl2f.pt"
@@ -86,7 +91,9 @@ def train_tl2f(frames: TargetFrames, config: TL2FTraining, seed: int, device: to
     clock = CheckpointClock()
     retarget = Retarget(frames.scheme)
     details = list(detail_points(frames.scheme))
-    gan_from = round(config.gan_start * config.steps)
+    weights = weigh_points(frames.scheme, config.feature_weight).to(device)
+    joint = config.converter_learning_rate > 0
+    gan_from, i2l_from = round(config.gan_start * config.steps), round(config.i2l_start * config.steps)
     progress = tqdm(range(first, config.steps), "tl2f", config.steps, initial=first, unit="step")
     for step in progress:
         # What a step draws hangs on its number alone, so that a resumed run is the same run.
@@ -95,39 +102,54 @@ def train_tl2f(frames: TargetFrames, config: TL2FTraining, seed: int, device: to
         for optimiser in (theta_optimiser, d_optimiser):
             for group in optimiser.param_groups:
                 group["lr"] = rate
-        landmarks, pictures = draw_batch(frames, config, retarget)
-        landmarks, pictures = landmarks.to(device), pictures.to(device, memory_format=torch.channels_last)
+        batch = draw_batch(frames, config, retarget, converter)
+        foreign = len(batch.sources)
+        # The converter once more, for its gradient: eq. 6 runs through Theta to Psi and Phi.
+        asked = torch.cat([converter(batch.sources), batch.landmarks[foreign:]]) if joint else batch.landmarks
+        landmarks, asked = batch.landmarks.to(device), asked.to(device)  # (B, N, 2)
+        pictures = batch.pictures.to(device, memory_format=torch.channels_last)  # (B, 3, H, W)
         adversarial = step >= gan_from
 
         with autocast(device):
-            made = theta(landmarks + torch.randn_like(landmarks) * config.noise)
+            made = theta(asked + torch.randn_like(landmarks) * config.noise)
         made = made.float()  # (B, 3, H, W)
         reconstruction = l2i(made, pictures, weigh_pixels(landmarks, details, config.detail_weight))
         loss = config.l2i * reconstruction
 
+        # Omega reads the landmarks off what was made: bent frames first, which are hardest.
+        if teachers.omega is not None and config.i2l > 0 and step >= i2l_from:
+            looked_at = slice(config.i2l_pictures)
+            with autocast(device):
+                found, _ = teachers.omega(made[looked_at])
+            loss = loss + config.i2l * i2l(found, landmarks[looked_at], weights)
+
         if adversarial:
             # D learns to tell filmed from made ...
             with autocast(device):
-                real_logits, _ = discriminator(pictures)
-                made_logits, _ = discriminator(made.detach())
-            d_loss = l2i_gan_discriminator(real_logits.float(), made_logits.float(), config.gan_loss)
+                logits, features = discriminator(torch.cat([pictures, made.detach()]))
+            real_logits, made_logits = logits.float().chunk(2)
+            d_loss = l2i_gan_discriminator(real_logits, made_logits, config.gan_loss)
             d_optimiser.zero_grad()
             d_loss.backward()  # type: ignore[no-untyped-call]
             d_optimiser.step()
 
             # ... and Theta to be taken for filmed, with D's features of the real frame as a guide.
             discriminator.requires_grad_(False)
+            real_features = [each[: len(pictures)] for each in features]
             with autocast(device):
                 made_logits, made_features = discriminator(made)
-                with torch.no_grad():
-                    _, real_features = discriminator(pictures)
             loss = loss + config.l2i_gan * l2i_gan_generator(made_logits.float(), config.gan_loss)
             loss = loss + config.feature_matching * feature_matching(made_features, real_features)
             discriminator.requires_grad_(True)
 
+        if joint:
+            loss = loss + teachers.lesson.loss(model, CONVERTER_BATCH).to(device)
         theta_optimiser.zero_grad()
+        converter_optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         theta_optimiser.step()
+        if joint:
+            converter_optimiser.step()
         update_average(averaged, theta, min(config.ema, step / (step + 10)))
 
         if step % 20 == 0:
@@ -136,10 +158,11 @@ def train_tl2f(frames: TargetFrames, config: TL2FTraining, seed: int, device: to
         if clock.is_due():
             save(step + 1)
         if (step + 1) % SAMPLE_STEPS == 0 or step + 1 == config.steps:
-            write_samples(averaged, frames, device, folder / "samples" / f"step_{step + 1:06d}.jpg")
+            write_samples(averaged, converter, frames, device, folder / "samples" / f"step_{step + 1:06d}.jpg")
     if first < config.steps:
         save(config.steps)
-    return averaged.cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload,no-any-return]
+    theta = averaged.cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    return theta, converter.eval()
 
 
 def schedule_rate(step: int, gan_from: int, config: TL2FTraining) -> float:
@@ -151,42 +174,6 @@ def schedule_rate(step: int, gan_from: int, config: TL2FTraining) -> float:
     return start * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
 
 
-def draw_batch(frames: TargetFrames, config: TL2FTraining, retarget: Retarget) -> tuple[Tensor, Tensor]:
-    """Landmarks (B, N, 2) and pictures (B, 3, H, W): frames as filmed, and frames warped to landmarks not filmed.
-
-    A warped frame goes to its own landmarks exaggerated and rolled, or, `config.converted` of them, to another person's
-    converted landmarks from the filmed frame that is nearest to these.
-    """
-    chosen = torch.randint(len(frames.landmarks), (config.batch,))
-    filmed = frames.landmarks[chosen]
-    warped = int((torch.rand(config.batch) < config.warped).sum())
-    acted = exaggerate(filmed[:warped], frames.neutral, retarget, spread=0.35)
-    wanted = torch.cat([recrop(turn_roll(acted, spread=0.07), frames.rule), filmed[warped:]])
-    if config.converted and len(frames.foreign):
-        others = torch.randint(len(frames.foreign), (config.converted,))
-        chosen = torch.cat([frames.nearest[others], chosen])
-        filmed = torch.cat([frames.landmarks[frames.nearest[others]], filmed])
-        wanted = torch.cat([frames.foreign[others], wanted])
-        warped += config.converted
-    pictures = frames.pictures(chosen.tolist())
-    if warped:
-        pictures[:warped] = warp_pictures(pictures[:warped], filmed[:warped], wanted[:warped])
-    return wanted, pictures
-
-
-def weigh_pixels(landmarks: Tensor, details: Sequence[int], weight: float, size: int = 32) -> Tensor:
-    """Weights (B, 1, size, size) of a picture's parts: `weight` on the eyes and lips at `landmarks`, else one.
-
-    Eyes and lips are a fiftieth of the pixels and most of what is looked at. Each point weighs a Gaussian of 0.03 crop
-    units about it.
-    """
-    axis = (torch.arange(size, device=landmarks.device) + 0.5) / size
-    grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)  # (size, size, 2)
-    distance = torch.cdist(grid.reshape(1, -1, 2), landmarks[:, details])  # (B, size * size, n)
-    near = torch.exp(-distance.square() / (2 * 0.03**2)).amax(dim=2).view(-1, 1, size, size)
-    return 1 + (weight - 1) * near
-
-
 @torch.no_grad()
 def update_average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
     """Move the averaged weights towards the network's by ``1 - decay``."""
@@ -195,13 +182,13 @@ def update_average(averaged: nn.Module, network: nn.Module, decay: float) -> Non
 
 
 @torch.no_grad()
-def write_samples(theta: TL2F, frames: TargetFrames, device: torch.device, path: Path) -> None:
+def write_samples(theta: TL2F, converter: Converter, frames: TargetFrames, device: torch.device, path: Path) -> None:
     """Real frames, the faces made from their landmarks, and faces made from other people's converted landmarks."""
     chosen = np.linspace(0, len(frames.landmarks) - 1, SAMPLE_COUNT).astype(int)
     rows = [frames.crops[chosen], from_network(theta(frames.landmarks[chosen].to(device)).cpu().numpy())]
     if len(frames.foreign):
         chosen = np.linspace(0, len(frames.foreign) - 1, SAMPLE_COUNT).astype(int)
-        rows.append(from_network(theta(frames.foreign[chosen].to(device)).cpu().numpy()))
+        rows.append(from_network(theta(converter(frames.foreign[chosen]).to(device)).cpu().numpy()))
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in rows])).save(part, "JPEG", quality=90)

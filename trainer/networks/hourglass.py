@@ -76,9 +76,7 @@ class Hourglass(nn.Module):
             _Residual(config.channels),
         )
         self.hourglass = _Level(config.channels, config.depth)
-        self.head = nn.Sequential(
-            _Residual(config.channels), nn.Conv2d(config.channels, config.points, kernel_size=1)
-        )
+        self.head = nn.Sequential(_Residual(config.channels), nn.Conv2d(config.channels, config.points, kernel_size=1))
         init_kaiming(self)
         for module in self.modules():
             if isinstance(module, _Residual):

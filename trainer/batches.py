@@ -1,0 +1,138 @@
+"""What Theta learns from in a step: frames as filmed, and frames bent to landmarks that nobody filmed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shared.expression import measure_expression
+from shared.geometry import CropRule
+from shared.landmarks import Scheme
+from shared.pixels import Image8, to_network
+from trainer.config import TL2FTraining
+from trainer.identities import Retarget, exaggerate, recrop, turn_roll
+from trainer.warp import warp_pictures
+
+OPENINGS = ("mouth", "right_eye", "left_eye")
+OPENING_WEIGHT = 10.0
+"""A warp moves a head, not a tongue into view: a frame's likeness to landmarks is that of mouth and eyes above all."""
+
+ALIKE = 5
+
+
+@dataclass(frozen=True)
+class TargetFrames:
+    """The target's training frames, and other people's landmarks."""
+
+    landmarks: Tensor  # (n, N, 2) crop units
+    crops: Image8  # (n, H, W, 3), memory-mapped
+    neutral: Tensor  # (N, 2)
+    foreign: Tensor  # (m, N, 2) L_s of other people; m may be 0
+    converted: Tensor  # (m, N, 2) Psi_t(Phi(L_s)) when training began
+    scheme: Scheme
+    rule: CropRule
+
+    @cached_property
+    def alike(self) -> Tensor:
+        """For each of `foreign`, the target's own frames that are most like it, (m, k)."""
+        ours, theirs = (self._describe(each) for each in (self.landmarks, self.converted))
+        count = min(ALIKE, len(ours))
+        return torch.cat([torch.cdist(part, ours).topk(count, largest=False).indices for part in theirs.split(512)])
+
+    @cached_property
+    def rarity(self) -> Tensor:
+        """How seldom the target had mouth and eyes open as in each frame: weights (n,) to draw by."""
+        measured = measure_expression(self.landmarks.numpy(), self.scheme)
+        weights = torch.zeros(len(self.landmarks))
+        for name in OPENINGS:
+            counts, edges = np.histogram(measured[name], bins=24)
+            place = np.clip(np.digitize(measured[name], edges[1:-1]), 0, 23)
+            weights += torch.from_numpy(1 / np.sqrt(counts[place])).float()
+        return weights
+
+    def _describe(self, landmarks: Tensor) -> Tensor:
+        measured = measure_expression(landmarks.numpy(), self.scheme)
+        openings = np.stack([measured[name] for name in OPENINGS], axis=1) * OPENING_WEIGHT
+        return torch.cat([landmarks.flatten(1), torch.from_numpy(openings)], dim=1)
+
+    def pictures(self, chosen: Tensor) -> Tensor:
+        """The crops at these places, (B, 3, H, W) in [0, 1]."""
+        return torch.from_numpy(to_network(np.stack([self.crops[index] for index in chosen.tolist()])))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Landmarks asked for and the pictures that answer them; the first `len(sources)` are other people's, converted."""
+
+    sources: Tensor  # (k, N, 2) L_s
+    landmarks: Tensor  # (B, N, 2); of the first k, Psi_t(Phi(L_s))
+    pictures: Tensor  # (B, 3, H, W)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A batch before its pictures are loaded: where each picture comes from, and whether it is to be bent."""
+
+    sources: Tensor
+    landmarks: Tensor
+    chosen: Tensor  # (B,)
+    bent: Tensor  # (B,) bool
+
+
+def draw_batch(
+    frames: TargetFrames, config: TL2FTraining, retarget: Retarget, convert: Callable[[Tensor], Tensor]
+) -> Batch:
+    """Other people's landmarks as `convert` has them with a like frame bent to them; then the target's own frames.
+
+    A share of the own frames is bent too, to its own landmarks exaggerated and rolled. What a bent frame shows is real
+    texture in a new place, so that D need not say what a face never seen looks like.
+    """
+    plan = _plan_batch(frames, config, retarget, convert)
+    pictures = frames.pictures(plan.chosen)
+    if plan.bent.any():
+        filmed = frames.landmarks[plan.chosen[plan.bent]]
+        pictures[plan.bent] = warp_pictures(pictures[plan.bent], filmed, plan.landmarks[plan.bent])
+    return Batch(plan.sources, plan.landmarks, pictures)
+
+
+@torch.no_grad()
+def _plan_batch(
+    frames: TargetFrames, config: TL2FTraining, retarget: Retarget, convert: Callable[[Tensor], Tensor]
+) -> _Plan:
+    chosen = torch.randint(len(frames.landmarks), (config.batch,))
+    rare = torch.multinomial(frames.rarity, config.batch, replacement=True)
+    chosen = torch.where(torch.rand(config.batch) < config.rare, rare, chosen)
+    own = frames.landmarks[chosen]
+    acted = turn_roll(exaggerate(own, frames.neutral, retarget, spread=0.35), spread=0.07)
+    bent = torch.rand(config.batch) < config.warped
+    own = torch.where(bent[:, None, None], recrop(acted, frames.rule), own)
+    plan = _Plan(frames.foreign[:0], own, chosen, bent)
+    if config.converted == 0 or len(frames.foreign) == 0:
+        return plan
+
+    others = torch.randint(len(frames.foreign), (config.converted,))
+    alike = frames.alike[others, torch.randint(frames.alike.shape[1], (config.converted,))]
+    sources = frames.foreign[others]
+    return replace(
+        plan,
+        sources=sources,
+        landmarks=torch.cat([convert(sources), own]),
+        chosen=torch.cat([alike, chosen]),
+        bent=torch.cat([torch.ones(config.converted, dtype=torch.bool), bent]),
+    )
+
+
+def weigh_pixels(landmarks: Tensor, details: Sequence[int], weight: float, size: int = 32) -> Tensor:
+    """Weights (B, 1, size, size) of a picture's parts: `weight` on the eyes and lips at `landmarks`, else one.
+
+    Eyes and lips are a fiftieth of the pixels and most of what is looked at. Each point weighs a Gaussian of 0.03 crop
+    units about it.
+    """
+    axis = (torch.arange(size, device=landmarks.device) + 0.5) / size
+    grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)  # (size, size, 2)
+    distance = torch.cdist(grid.reshape(1, -1, 2), landmarks[:, details])  # (B, size * size, n)
+    near = torch.exp(-distance.square() / (2 * 0.03**2)).amax(dim=2).view(-1, 1, size, size)
+    return 1 + (weight - 1) * near
