@@ -61,7 +61,7 @@ class TL2FTraining(_Frozen):
     betas: tuple[float, float] = (0.5, 0.99)
     gan_start: float = Field(default=0.65, ge=0, le=1, description="Share of the steps before the GAN terms begin.")
     l2i: float = Field(default=10.0, ge=0)
-    i2l: float = Field(default=0.5, ge=0)
+    i2l: float = Field(default=0.3, ge=0)
     i2l_start: float = Field(default=0.35, ge=0, le=1, description="Share of the steps before Omega is asked.")
     i2l_pictures: int = Field(default=6, ge=1, description="Pictures in a step that Omega looks at.")
     l2i_gan: float = Field(default=0.1, ge=0)

@@ -3,30 +3,81 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from shared.landmarks import get_scheme
 from trainer.batches import TargetFrames
-from trainer.config import TrainingConfig
+from trainer.config import ConverterTraining, TL2FTraining, TrainingConfig
 from trainer.dataset import FrameDataset, list_datasets
 from trainer.device import pick_device
 from trainer.errors import TargetError
 from trainer.export import export_bundle
-from trainer.networks.tl2f import PICTURE_SIZE
+from trainer.networks.converter import Converter
+from trainer.networks.tl2f import PICTURE_SIZE, TL2F
 from trainer.omega import load_omega
 from trainer.train_converter import ConverterLesson, ConverterModel, Identity, make_identity, train_converter
 from trainer.train_tl2f import Teachers, train_tl2f
 
 
+@dataclass(frozen=True)
+class Course:
+    """All that a target is trained from. A run that was killed goes on where its last checkpoint was."""
+
+    dataset: FrameDataset
+    lesson: ConverterLesson
+    config: TrainingConfig
+    device: torch.device
+    runs_dir: Path
+    models_dir: Path
+    learned_from: str  # see `fingerprint_converter`
+
+    def train_converter(self, config: ConverterTraining, folder: Path) -> ConverterModel:
+        """Phi, and Psi of every identity."""
+        lesson = ConverterLesson(self.lesson.identities, self.lesson.scheme, self.lesson.rule, config)
+        return train_converter(lesson, self.config.seed, folder)
+
+    def train_generator(self, config: TL2FTraining, folder: Path) -> tuple[TL2F, Converter]:
+        """Theta, and the converter trained on beside it, which all targets of the same data begin with."""
+        shown = ", ".join(f"{name} ({len(each.landmarks)} frames)" for name, each in self.lesson.identities.items())
+        print(f"Landmark converter: learning from {shown}.")
+        model = self.train_converter(self.lesson.config, self.runs_dir / f"converter-{self.learned_from}")
+
+        target = self.dataset.manifest.target
+        print(f"Landmark-to-face generator of {target}, on {self.device}.")
+        person, foreign = self.lesson.identities[target], gather_foreign(self.lesson.identities, target)
+        frames = TargetFrames(
+            landmarks=person.landmarks,
+            crops=self.dataset.crops("train"),
+            neutral=person.neutral,
+            foreign=foreign,
+            converted=convert(model, target, foreign),
+            scheme=self.lesson.scheme,
+            rule=self.lesson.rule,
+        )
+        omega = load_omega(self.models_dir / "hourglass") if config.i2l > 0 else None
+        teachers = Teachers(self.lesson, omega)
+        return train_tl2f(target, frames, model, teachers, config, self.config.seed, self.device, folder)
+
+
 def train_target(
     target: str, config: TrainingConfig, device_name: str, data_dir: Path, runs_dir: Path, models_dir: Path
 ) -> Path:
-    """Train one target from its prepared dataset, and export it; the bundle's folder.
+    """Train one target from its prepared dataset, and export it; the bundle's folder. Raises TrainerError."""
+    course = prepare_course(target, config, device_name, data_dir, runs_dir, models_dir)
+    folder = runs_dir / f"{target}-{config.preset}-{course.learned_from}"
+    theta, converter = course.train_generator(course.config.tl2f, folder)
+    return export_bundle(course.dataset, converter, theta, course.config, models_dir)
 
-    Every other prepared dataset that can teach the encoder (same scheme and crop rule, with training frames) does so.
-    A run that was killed goes on where its last checkpoint was. Raises TrainerError.
+
+def prepare_course(
+    target: str, config: TrainingConfig, device_name: str, data_dir: Path, runs_dir: Path, models_dir: Path
+) -> Course:
+    """Open the target's dataset, and every other that can teach the encoder: same scheme and crop rule.
+
+    Raises TrainerError, before any training.
     """
     device = pick_device(device_name)
     dataset = FrameDataset(data_dir / target)
@@ -35,35 +86,14 @@ def train_target(
             f"The face crops of '{target}' are {dataset.manifest.size} pixels wide, the generator's pictures "
             f"{PICTURE_SIZE}. Prepare it again with --size {PICTURE_SIZE}."
         )
-    scheme, rule = get_scheme(dataset.manifest.scheme), dataset.manifest.crop
+    scheme = get_scheme(dataset.manifest.scheme)
     datasets = find_identities(dataset, data_dir)
     identities = {
         name: make_identity(torch.from_numpy(each.landmarks("train")), scheme) for name, each in datasets.items()
     }
     config = fit_to_scheme(config, scheme.count)
-
-    shown = ", ".join(f"{name} ({len(each.landmarks)} frames)" for name, each in identities.items())
-    print(f"Landmark converter: learning from {shown}.")
-    learned_from = fingerprint_converter(datasets, config)
-    lesson = ConverterLesson(identities, scheme, rule, config.converter)
-    model = train_converter(lesson, config.seed, runs_dir / f"converter-{learned_from}")
-
-    print(f"Landmark-to-face generator of {target}, on {device}.")
-    frames = TargetFrames(
-        landmarks=identities[target].landmarks,
-        crops=dataset.crops("train"),
-        neutral=identities[target].neutral,
-        foreign=(foreign := gather_foreign(identities, target)),
-        converted=convert(model, target, foreign),
-        scheme=scheme,
-        rule=rule,
-    )
-    omega = load_omega(models_dir / "hourglass") if config.tl2f.i2l > 0 else None
-    folder = runs_dir / f"{target}-{config.preset}-{learned_from}"
-    theta, converter = train_tl2f(
-        target, frames, model, Teachers(lesson, omega), config.tl2f, config.seed, device, folder
-    )
-    return export_bundle(dataset, converter, theta, config, models_dir)
+    lesson = ConverterLesson(identities, scheme, dataset.manifest.crop, config.converter)
+    return Course(dataset, lesson, config, device, runs_dir, models_dir, fingerprint_converter(datasets, config))
 
 
 def find_identities(dataset: FrameDataset, data_dir: Path) -> Mapping[str, FrameDataset]:
