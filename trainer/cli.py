@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     _add_figures(commands)
+    _add_study(commands)
     return parser
 
 
@@ -287,3 +288,28 @@ def hash_networks(folder: Path) -> str:
     """One hash of a detector's networks in the models' folder; empty where it keeps none there."""
     hashes = [hash_file(path) for path in sorted(folder.glob("*.onnx"))]
     return hashlib.sha256("".join(hashes).encode()).hexdigest() if hashes else ""
+
+
+def _add_study(commands: Commands) -> None:
+    parser = commands.add_parser("study", help="short trainings side by side: designs of Theta, or terms left out")
+    parser.add_argument("study", choices=("designs", "terms"))
+    parser.add_argument("--target", default="franck", help="whose generator is trained (default: franck)")
+    parser.add_argument("--minutes", type=float, default=4.0, help="for each design (default: 4)")
+    parser.add_argument("--steps", type=int, default=800, help="for each term (default: 800)")
+    parser.add_argument("--every", type=int, default=8, help="one test frame in so many is measured (default: 8)")
+    parser.add_argument("--out", type=Path, default=Path("docs/study"), help="results (default: docs/study)")
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="checkpoints (default: runs)")
+    _add_folders(parser)
+    parser.set_defaults(run=run_study)
+
+
+def run_study(options: argparse.Namespace) -> None:
+    """Train and measure every variant that was not measured yet."""
+    from trainer.study import open_bench, study_designs, study_terms
+
+    bench = open_bench(options.target, options.data_dir, options.models_dir, options.runs_dir, options.every)
+    runs = options.runs_dir / "study"
+    if options.study == "designs":
+        study_designs(bench, options.minutes, options.out, runs)
+    else:
+        study_terms(bench, options.steps, options.out, runs)

@@ -1,0 +1,260 @@
+"""Short trainings side by side: what each design of Theta gives for its time, and what leaving a term out costs.
+
+``python -m trainer study designs`` and ``study terms`` train every variant from the start, measure it on the test
+block, and write ``docs/study/<name>.json``; `designs` draws its curve beside it. A variant that was measured is not
+trained again, so that a study can be broken off.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import onnxruntime as ort
+import torch
+from pydantic import BaseModel, ConfigDict
+from tqdm import tqdm
+
+from shared.bundle import TensorSpec
+from shared.detectors import LandmarkDetector, load_detector
+from shared.expression import measure_expression
+from shared.landmarks import Points
+from shared.pixels import Image8, from_network
+from trainer.config import AUTHORS_TL2F, PRESETS, ConverterTraining, TL2FTraining
+from trainer.dataset import FrameDataset
+from trainer.errors import DatasetError
+from trainer.export import export_network
+from trainer.metrics import find_box, map_ssim, measure_gradient_energy, measure_psnr, rank_correlation
+from trainer.networks.tl2f import TL2F, TL2FConfig
+from trainer.train import Course, prepare_course
+
+matplotlib.use("svg")
+
+PILOT_STEPS = 20
+EXPRESSIONS = ("mouth", "right_eye", "left_eye", "right_brow", "left_brow", "yaw", "roll")
+
+DESIGNS: Mapping[str, TL2FConfig] = {
+    "slim": TL2FConfig(block_channels=(128, 96, 64, 32, 16)),
+    "default": TL2FConfig(),
+    "wide": TL2FConfig(block_channels=(192, 192, 128, 64, 32)),
+    "wider": TL2FConfig(block_channels=(256, 256, 192, 96, 48)),
+    "authors": AUTHORS_TL2F,
+}
+"""From half the default's time for a picture to the authors' size."""
+
+TERMS: Mapping[str, Mapping[str, float]] = {
+    "all terms": {},
+    "without L2I": {"l2i": 0.0},
+    "without I2L": {"i2l": 0.0},
+    "without L2I-gan": {"l2i_gan": 0.0, "feature_matching": 0.0},
+    "without feature matching": {"feature_matching": 0.0},
+    "converter not trained on": {"converter_learning_rate": 0.0},
+    "no converted landmarks": {"converted": 0},
+}
+"""Settings of `TL2FTraining` that take something away."""
+
+CONVERTER_TERMS: Mapping[str, Mapping[str, float]] = {
+    "all terms": {},
+    "without L2L": {"l2l": 0.0},
+    "without X-L2L": {"x_l2l": 0.0},
+    "without transfer": {"transfer": 0.0},
+}
+"""The same of `ConverterTraining`."""
+
+
+class Outcome(BaseModel):
+    """What a variant came to on the test block."""
+
+    model_config = ConfigDict(frozen=True)
+
+    steps: int
+    seconds: float
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every variant is measured on."""
+
+    course: Course
+    driver: FrameDataset
+    detector: LandmarkDetector
+    every: int
+
+
+def study_designs(bench: Bench, minutes: float, out: Path, runs: Path) -> dict[str, Outcome]:
+    """Train every design for so many minutes; its figures and the milliseconds of a picture."""
+    authors = TL2F(AUTHORS_TL2F)
+    base = bench.course.config.tl2f
+
+    def run(name: str) -> Outcome:
+        config = base.model_copy(update={"network": DESIGNS[name]})
+        pilot = config.model_copy(update={"steps": PILOT_STEPS})
+        started = time.monotonic()
+        bench.course.train_generator(pilot, runs / f"pilot-{name}")
+        steps = max(PILOT_STEPS, round(minutes * 60 / (time.monotonic() - started) * PILOT_STEPS))
+        outcome = _train(bench, config.model_copy(update={"steps": steps}), runs / f"design-{name}")
+        ours, theirs = time_networks(TL2F(DESIGNS[name]), authors, runs)
+        return outcome.model_copy(
+            update={"figures": {**outcome.figures, "milliseconds": ours, "times_faster": theirs / ours}}
+        )
+
+    results = _run_all(DESIGNS, run, out / "designs.json")
+    draw_curve(results, out / "designs.svg")
+    return results
+
+
+def study_terms(bench: Bench, steps: int, out: Path, runs: Path) -> dict[str, Outcome]:
+    """Train the generator for so many steps without each term in turn, and the converter for a quarter of its steps."""
+    base = bench.course.config.tl2f.model_copy(update={"steps": steps})
+
+    def run(name: str) -> Outcome:
+        return _train(bench, base.model_copy(update=dict(TERMS[name])), runs / name.replace(" ", "-"))
+
+    def run_converter(name: str) -> Outcome:
+        config = bench.course.config.converter
+        changed = config.model_copy(update={"steps": config.steps // 4, **CONVERTER_TERMS[name]})
+        return _train_converter(bench, changed, runs / f"converter-{name.replace(' ', '-')}")
+
+    converters = _run_all(CONVERTER_TERMS, run_converter, out / "converter_terms.json")
+    return _run_all(TERMS, run, out / "terms.json") | {f"converter, {name}": each for name, each in converters.items()}
+
+
+def _run_all(names: Mapping[str, object], run: Callable[[str], Outcome], path: Path) -> dict[str, Outcome]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    results = {}
+    if path.exists():
+        results = {name: Outcome.model_validate(each) for name, each in json.loads(path.read_text("utf-8")).items()}
+    for name in names:
+        if name not in results:
+            print(f"{path.stem}: {name}")
+            results[name] = run(name)
+            part = path.with_suffix(".part")
+            part.write_text(json.dumps({key: each.model_dump() for key, each in results.items()}, indent=2) + "\n")
+            part.replace(path)
+        print(f"  {name}: " + ", ".join(f"{key} {value:.3f}" for key, value in results[name].figures.items()))
+    return results
+
+
+def _train(bench: Bench, config: TL2FTraining, folder: Path) -> Outcome:
+    started = time.monotonic()
+    theta, converter = bench.course.train_generator(config, folder)
+    seconds = time.monotonic() - started
+
+    @torch.no_grad()
+    def make(landmarks: Points, convert: bool) -> Image8:
+        points = torch.from_numpy(landmarks[None])
+        return from_network(theta(converter(points) if convert else points).numpy())[0]
+
+    own, driver, every = bench.course.dataset, bench.driver, bench.every
+    landmarks, crops = own.landmarks("test")[::every], own.crops("test")[::every]
+    made = [make(each, False) for each in landmarks]
+    boxes = [find_box(each, own.manifest.size) for each in landmarks]
+    pairs = list(zip(made, crops, boxes, strict=True))
+    ratios = [measure_gradient_energy(a[box]) / measure_gradient_energy(b[box]) for a, b, box in pairs]
+    figures = {
+        "psnr": np.mean([measure_psnr(a, b) for a, b, _ in pairs]),
+        "ssim_box": np.mean([map_ssim(a, b)[box].mean() for a, b, box in pairs]),
+        "gradient_energy_box": np.mean(ratios),
+    }
+    foreign = driver.landmarks("test")[::every]
+    for prefix, asked, pictures in (
+        ("own", landmarks, made),
+        ("driven", foreign, [make(each, True) for each in foreign]),
+    ):
+        figures |= {f"{prefix}_{name}": value for name, value in _read_back(bench, asked, pictures).items()}
+    return Outcome(
+        steps=config.steps,
+        seconds=round(seconds, 1),
+        figures={name: round(float(value), 4) for name, value in figures.items()},
+    )
+
+
+def _read_back(bench: Bench, asked: Points, pictures: list[Image8]) -> dict[str, float]:
+    """Rank correlation of each expression asked for against that found again on the pictures."""
+    scheme = bench.course.dataset.scheme
+    given, found = [], []
+    for points, picture in zip(asked, tqdm(pictures, "detect", leave=False), strict=True):
+        if faces := bench.detector.detect(picture):
+            given.append(points)
+            found.append(faces[0].landmarks)
+    if not given:
+        return dict.fromkeys(EXPRESSIONS, 0.0)
+    before, after = (measure_expression(np.stack(each), scheme) for each in (given, found))
+    return {name: rank_correlation(before[name], after[name]) for name in EXPRESSIONS}
+
+
+@torch.no_grad()
+def _train_converter(bench: Bench, config: ConverterTraining, folder: Path) -> Outcome:
+    started = time.monotonic()
+    model = bench.course.train_converter(config, folder)
+    seconds = time.monotonic() - started
+    own, driver = bench.course.dataset, bench.driver
+    scheme, target, source = own.scheme, own.manifest.target, driver.manifest.target
+    foreign = torch.from_numpy(driver.landmarks("test"))
+    converted = model.of(target)(foreign)
+    before, after = (measure_expression(each.numpy(), scheme) for each in (foreign, converted))
+    figures = {name: rank_correlation(before[name], after[name]) for name in EXPRESSIONS}
+    ours = torch.from_numpy(own.landmarks("test"))
+    figures["rebuilt"] = float((model.of(target)(ours) - ours).norm(dim=2).mean())
+    if source in model.psi:
+        back = model.of(source)(converted)
+        figures["cycle"] = float((back - foreign).norm(dim=2).mean())
+    neutral = torch.from_numpy(own.landmarks("train")).mean(dim=0)
+    figures["from_target"] = float((converted.mean(dim=0) - neutral).norm(dim=1).mean())
+    return Outcome(
+        steps=config.steps,
+        seconds=round(seconds, 1),
+        figures={name: round(value, 4) for name, value in figures.items()},
+    )
+
+
+def time_networks(ours: TL2F, theirs: TL2F, folder: Path, runs: int = 40) -> tuple[float, float]:
+    """Median milliseconds of a picture of two networks in ONNX Runtime, taken in turn."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sessions = []
+    for name, network in (("ours", ours), ("theirs", theirs)):
+        points = torch.rand(2, network.config.points, 2)
+        spec = TensorSpec(name="landmarks", shape=(None, network.config.points, 2), low=0, high=1)
+        face = TensorSpec(name="face", shape=(None, 3, 256, 256), low=0, high=1)
+        export_network(network, points, folder / f"{name}.onnx", spec, face)
+        options = ort.SessionOptions()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        sessions.append(ort.InferenceSession(folder / f"{name}.onnx", options))
+    times: list[list[float]] = [[], []]
+    batch = {"landmarks": np.random.default_rng(0).random((1, ours.config.points, 2), np.float32)}
+    for _ in range(runs):
+        for session, kept in zip(sessions, times, strict=True):
+            started = time.perf_counter()
+            session.run(None, batch)
+            kept.append((time.perf_counter() - started) * 1000)
+    first, second = (round(float(np.median(each)), 2) for each in times)
+    return first, second
+
+
+def draw_curve(results: Mapping[str, Outcome], path: Path) -> None:
+    """Held-out quality over milliseconds, as SVG."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for axis, name, label in zip(axes, ("psnr", "ssim_box"), ("PSNR in dB", "SSIM in the face box"), strict=True):
+        for design, outcome in results.items():
+            place = (outcome.figures["milliseconds"], outcome.figures[name])
+            axis.plot(*place, "o", color="tab:blue")
+            axis.annotate(design, place, xytext=(5, 5), textcoords="offset points")
+        axis.set(xscale="log", xlabel="milliseconds a picture, two CPU threads", ylabel=label)
+        axis.grid(alpha=0.3)
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def open_bench(target: str, data_dir: Path, models_dir: Path, runs_dir: Path, every: int) -> Bench:
+    """The target's course and another identity's test frames. Raises DatasetError where there is none."""
+    course = prepare_course(target, PRESETS["default"], "auto", data_dir, runs_dir, models_dir)
+    others = [name for name in course.lesson.identities if name != target]
+    if not others:
+        raise DatasetError(f"A study of '{target}' needs another prepared dataset to drive it. `make data` brings two.")
+    return Bench(course, FrameDataset(data_dir / others[0]), load_detector("mesh", models_dir), every)
