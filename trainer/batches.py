@@ -40,7 +40,7 @@ class TargetFrames:
         """For each of `foreign`, the target's own frames that are most like it, (m, k)."""
         ours, theirs = (self._describe(each) for each in (self.landmarks, self.converted))
         count = min(ALIKE, len(ours))
-        return torch.cat([torch.cdist(part, ours).topk(count, largest=False).indices for part in theirs.split(512)])
+        return torch.cat([torch.cdist(part, ours).topk(count, largest=False).indices for part in torch.split(theirs, 512)])
 
     @cached_property
     def rarity(self) -> Tensor:

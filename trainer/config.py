@@ -54,15 +54,15 @@ class TL2FTraining(_Frozen):
 
     network: TL2FConfig = TL2FConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
-    steps: int = Field(default=3300, ge=1)
+    steps: int = Field(default=3400, ge=1)
     batch: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0, description="At the start; falls as a cosine.")
     gan_learning_rate: float = Field(default=4e-4, gt=0, description="At the start of the GAN phase; falls likewise.")
     betas: tuple[float, float] = (0.5, 0.99)
-    gan_start: float = Field(default=0.65, ge=0, le=1, description="Share of the steps before the GAN terms begin.")
-    l2i: float = Field(default=10.0, ge=0)
+    gan_start: float = Field(default=0.62, ge=0, le=1, description="Share of the steps before the GAN terms begin.")
+    l2i: float = Field(default=12.0, ge=0)
     i2l: float = Field(default=0.3, ge=0)
-    i2l_start: float = Field(default=0.35, ge=0, le=1, description="Share of the steps before Omega is asked.")
+    i2l_start: float = Field(default=0.3, ge=0, le=1, description="Share of the steps before Omega is asked.")
     i2l_pictures: int = Field(default=6, ge=1, description="Pictures in a step that Omega looks at.")
     l2i_gan: float = Field(default=0.1, ge=0)
     feature_matching: float = Field(default=1.0, ge=0)
@@ -76,7 +76,7 @@ class TL2FTraining(_Frozen):
     detail_weight: float = Field(default=3.0, ge=1, description="Weight of eyes and lips in L2I.")
     noise: float = Field(default=0.001, ge=0, description="Spread of the landmarks' jitter, in crop units.")
     feature_weight: float = Field(default=9.0, ge=1, description="Weight of lips and lids in I2L.")
-    ema: float = Field(default=0.995, ge=0, lt=1, description="Decay of the averaged Theta, which is what is exported.")
+    ema: float = Field(default=0.997, ge=0, lt=1, description="Decay of the averaged Theta, which is what is exported.")
 
 
 class TrainingConfig(_Frozen):
