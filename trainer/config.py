@@ -54,21 +54,22 @@ class TL2FTraining(_Frozen):
 
     network: TL2FConfig = TL2FConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
-    steps: int = Field(default=3400, ge=1)
+    steps: int = Field(default=3000, ge=1)
     batch: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0, description="At the start; falls as a cosine.")
     gan_learning_rate: float = Field(default=4e-4, gt=0, description="At the start of the GAN phase; falls likewise.")
     betas: tuple[float, float] = (0.5, 0.99)
-    gan_start: float = Field(default=0.62, ge=0, le=1, description="Share of the steps before the GAN terms begin.")
+    gan_start: float = Field(default=0.68, ge=0, le=1, description="Share of the steps before the GAN terms begin.")
     l2i: float = Field(default=12.0, ge=0)
     i2l: float = Field(default=0.3, ge=0)
     i2l_start: float = Field(default=0.3, ge=0, le=1, description="Share of the steps before Omega is asked.")
     i2l_pictures: int = Field(default=6, ge=1, description="Pictures in a step that Omega looks at.")
     l2i_gan: float = Field(default=0.1, ge=0)
+    gan_pictures: int = Field(default=7, ge=1, description="Pictures in a step that D looks at.")
     feature_matching: float = Field(default=1.0, ge=0)
     gan_loss: Literal["hinge", "log"] = "hinge"
     converter_learning_rate: float = Field(
-        default=5e-5, ge=0, description="Of Phi and Psi, which go on learning with Theta. 0: they stay as they are."
+        default=5e-5, ge=0, description="Of Phi and Psi, which learn on in the GAN phase. 0: they stay as they are."
     )
     converted: int = Field(default=3, ge=0, description="Pictures in a step from other people's converted landmarks.")
     warped: float = Field(default=0.3, ge=0, le=1, description="Share of the frames warped to landmarks not seen.")

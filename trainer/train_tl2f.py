@@ -92,7 +92,7 @@ def train_tl2f(
     retarget = Retarget(frames.scheme)
     details = list(detail_points(frames.scheme))
     weights = weigh_points(frames.scheme, config.feature_weight).to(device)
-    joint = config.converter_learning_rate > 0
+    looked_at, judged = slice(config.i2l_pictures), slice(config.gan_pictures)
     gan_from, i2l_from = round(config.gan_start * config.steps), round(config.i2l_start * config.steps)
     progress = tqdm(range(first, config.steps), "tl2f", config.steps, initial=first, unit="step")
     for step in progress:
@@ -104,11 +104,12 @@ def train_tl2f(
                 group["lr"] = rate
         batch = draw_batch(frames, config, retarget, converter)
         foreign = len(batch.sources)
+        adversarial = step >= gan_from
+        joint = adversarial and config.converter_learning_rate > 0
         # The converter once more, for its gradient: eq. 6 runs through Theta to Psi and Phi.
         asked = torch.cat([converter(batch.sources), batch.landmarks[foreign:]]) if joint else batch.landmarks
         landmarks, asked = batch.landmarks.to(device), asked.to(device)  # (B, N, 2)
         pictures = batch.pictures.to(device, memory_format=torch.channels_last)  # (B, 3, H, W)
-        adversarial = step >= gan_from
 
         with autocast(device):
             made = theta(asked + torch.randn_like(landmarks) * config.noise)
@@ -118,7 +119,6 @@ def train_tl2f(
 
         # Omega reads the landmarks off what was made: bent frames first, which are hardest.
         if teachers.omega is not None and config.i2l > 0 and step >= i2l_from:
-            looked_at = slice(config.i2l_pictures)
             with autocast(device):
                 found, _ = teachers.omega(made[looked_at])
             loss = loss + config.i2l * i2l(found, landmarks[looked_at], weights)
@@ -126,7 +126,7 @@ def train_tl2f(
         if adversarial:
             # D learns to tell filmed from made ...
             with autocast(device):
-                logits, features = discriminator(torch.cat([pictures, made.detach()]))
+                logits, features = discriminator(torch.cat([pictures[judged], made[judged].detach()]))
             real_logits, made_logits = logits.float().chunk(2)
             d_loss = l2i_gan_discriminator(real_logits, made_logits, config.gan_loss)
             d_optimiser.zero_grad()
@@ -135,9 +135,9 @@ def train_tl2f(
 
             # ... and Theta to be taken for filmed, with D's features of the real frame as a guide.
             discriminator.requires_grad_(False)
-            real_features = [each[: len(pictures)] for each in features]
+            real_features = [each.chunk(2)[0] for each in features]
             with autocast(device):
-                made_logits, made_features = discriminator(made)
+                made_logits, made_features = discriminator(made[judged])
             loss = loss + config.l2i_gan * l2i_gan_generator(made_logits.float(), config.gan_loss)
             loss = loss + config.feature_matching * feature_matching(made_features, real_features)
             discriminator.requires_grad_(True)
