@@ -8,10 +8,10 @@ RUN := $(VENV)/bin/python
 comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint data train evaluate bench clean
+.PHONY: help serve test lint data train train-detector evaluate bench clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 serve: $(VENV)/.has-service ## Start the HTTP service [PORT=8000] [ARGS="--host 0.0.0.0"] [ONNXRUNTIME=gpu]
 	@$(RUN) -m service $(if $(PORT),--port '$(PORT)') $(ARGS)
@@ -30,6 +30,10 @@ data: $(VENV)/.has-trainer ## Fetch the sample media, prepare the datasets franc
 train: $(VENV)/.has-trainer ## Train a target: TARGET=name [VIDEO="a.mp4 b.mp4" | PHOTOS=dir | CELEBV=dir] [QUICK=1] [ARGS=…]
 	@$(RUN) -m trainer train $(if $(TARGET),--target '$(TARGET)') $(if $(VIDEO),--video $(VIDEO)) \
 		$(if $(PHOTOS),--photos '$(PHOTOS)') $(if $(CELEBV),--celebv '$(CELEBV)') $(if $(QUICK),--quick) $(ARGS)
+
+train-detector: $(VENV)/.has-trainer ## Train the detector hourglass [WFLW=dir | DATASETS="franck cap"] [DEVICE=cuda] [ARGS=…]
+	@$(RUN) -m trainer train-detector $(if $(WFLW),--wflw '$(WFLW)') $(if $(DATASETS),--datasets $(DATASETS)) \
+		$(if $(DEVICE),--device '$(DEVICE)') $(ARGS)
 
 evaluate: $(VENV)/.has-service+trainer+evaluate+dev ## Measure the bundles on held-out frames and unseen faces [ARGS=…]
 	@$(RUN) -m trainer evaluate $(ARGS)

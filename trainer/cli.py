@@ -1,4 +1,4 @@
-"""The command line: ``python -m trainer data | train``.
+"""The command line: ``python -m trainer data | train | train-detector | …``.
 
 A command is one function that adds its parser and one that runs it. Errors that are the caller's to mend end with
 status 2 and one paragraph on stderr; an interruption with 130.
@@ -50,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_data(commands)
     _add_train(commands)
+    _add_train_detector(commands)
     _add_evaluate(commands)
     _add_figures(commands)
     _add_study(commands)
@@ -133,6 +134,31 @@ def run_train(options: argparse.Namespace) -> None:
         models_dir=options.models_dir,
     )
     print(f"The bundle is in {bundle}. Serve it with: make serve")
+
+
+def _add_train_detector(commands: Commands) -> None:
+    parser = commands.add_parser("train-detector", help="train the landmark detector, on WFLW or what is there")
+    data = parser.add_mutually_exclusive_group()
+    data.add_argument("--wflw", type=Path, metavar="DIR", help="the folder with WFLW_annotations and WFLW_images")
+    data.add_argument("--datasets", nargs="+", default=[], metavar="NAME", help="prepared datasets (default: all)")
+    parser.add_argument("--steps", type=int, help="training steps (default: 2600; WFLW is worth ten times as many)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="checkpoints (default: runs)")
+    _add_folders(parser)
+    parser.set_defaults(run=run_train_detector)
+
+
+def run_train_detector(options: argparse.Namespace) -> None:
+    """Train and export the detector; a run that was broken off goes on."""
+    from trainer.config import DetectorTraining
+    from trainer.detector import make_detector
+
+    if options.steps is not None and options.steps < 1:
+        raise TargetError(f"--steps {options.steps}: a training has at least one step.")
+    config = DetectorTraining() if options.steps is None else DetectorTraining(steps=options.steps)
+    folders = (options.data_dir, options.runs_dir, options.models_dir)
+    folder = make_detector(options.wflw, options.datasets, config, options.device, *folders)
+    print(f"The detector is in {folder}. Serve with it: LANDMARKGAN_DETECTOR=hourglass make serve")
 
 
 def _add_evaluate(commands: Commands) -> None:

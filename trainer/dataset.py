@@ -37,6 +37,7 @@ GAP = -1
 
 TRAIN_SHARE, VALIDATION_SHARE = 0.70, 0.15
 GAP_SECONDS = 2.0
+LISTED_VALIDATION = 20  # of a training list, one line in so many
 OWN_BLOCKS_SECONDS = 30.0  # a video this long has train, validation and test blocks of its own
 MIN_TRAIN, MIN_HELD_OUT = 24, 4
 QUICK_SUFFIX = "-quick"  # of the bundles that quick runs leave beside their target's own
@@ -236,6 +237,30 @@ def assign_splits(
         raise TooFewFramesError(
             f"Only {len(source)} frames show the target's face. At least {needed} are needed, so that training, "
             f"validation and test each have a stretch; a good target has thousands."
+        )
+    return split
+
+
+def is_held_out(line: int) -> bool:
+    """Whether this line of a training list, counted from 0, is for validation."""
+    return line % LISTED_VALIDATION == LISTED_VALIDATION - 1
+
+
+def assign_lists(source: NDArray[np.int32], number: NDArray[np.int32]) -> NDArray[np.int8]:
+    """The split of each picture ``(N,)`` of data that come with two lists: source 0 to learn from, source 1 to test.
+
+    Some lines of the first are for validation (`is_held_out`). Raises TooFewFramesError where a list gives nothing.
+    """
+    names: list[Split] = [
+        "test" if listed else "validation" if is_held_out(int(line)) else "train"
+        for listed, line in zip(source, number, strict=True)
+    ]
+    split = np.array([SPLITS[name] for name in names], np.int8)
+    counts = count_splits(split)
+    if not counts["train"] or not counts["test"]:
+        raise TooFewFramesError(
+            f"Of the training list {counts['train']} faces can be used, of the test list {counts['test']}: are the "
+            "pictures there?"
         )
     return split
 

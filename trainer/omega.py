@@ -34,8 +34,8 @@ COMPARED = 8  # pictures
 class ServedOmega(nn.Module):
     """Omega as it is served: landmarks (B, N, 2) in crop units, and a confidence (B,) in place of the heatmaps.
 
-    The confidence is the mean height of the heatmaps' peaks, the Gaussian's that they were trained towards being 1: flat
-    and torn heatmaps, of pictures that show no face, come out low.
+    The confidence is the mean height of the heatmaps' peaks, that of the Gaussian they were trained towards being 1.
+    Flat and torn heatmaps, of pictures that show no face, come out low.
     """
 
     def __init__(self, omega: Hourglass, sigma: float) -> None:
@@ -86,7 +86,7 @@ def export_omega(
 
 
 def pick_pictures(dataset: FrameDataset) -> np.typing.NDArray[np.float32]:
-    """A few held-out pictures (n, 3, S, S), spread over the validation block; of the training block where it is empty."""
+    """A few held-out pictures (n, 3, S, S), from the validation block, or from training where that is empty."""
     crops = dataset.crops("validation" if len(dataset.indices("validation")) else "train")
     return to_network(np.stack(list(crops[:: -(-len(crops) // COMPARED)])))
 
@@ -104,7 +104,7 @@ def describe_data(dataset: FrameDataset) -> TrainingData:
 
 
 def write_network(omega: Hourglass, sigma: float, pictures: Tensor, path: Path) -> None:
-    """Write Omega as ONNX with a dynamic batch, its weights as float16, and compare it on real pictures (n, 3, S, S)."""
+    """Write Omega as ONNX with a dynamic batch, weights as float16, and compare it on real pictures (n, 3, S, S)."""
     served = ServedOmega(omega, sigma).eval()
     program = torch.onnx.export(
         served,
@@ -123,8 +123,8 @@ def write_network(omega: Hourglass, sigma: float, pictures: Tensor, path: Path) 
     path.write_bytes(model.SerializeToString())
     if path.stat().st_size > LARGEST_FILE:
         raise ExportError(
-            f"{path.name} has {path.stat().st_size / 1e6:.1f} MB; at most {LARGEST_FILE / 1e6:g} are allowed. Train with "
-            "fewer channels, and round the weights."
+            f"{path.name} has {path.stat().st_size / 1e6:.1f} MB; at most {LARGEST_FILE / 1e6:g} are allowed. Train "
+            "with fewer channels, and round the weights."
         )
     compare_answers(served, path, pictures)
 
@@ -139,8 +139,8 @@ def compare_answers(served: ServedOmega, path: Path, pictures: Tensor) -> None:
             difference = float(np.abs(found - expected.numpy()).max())
             if not difference <= PARITY:
                 raise ExportError(
-                    f"{path.name} differs from its network by {difference:.2g} on held-out pictures; at most {PARITY:g} "
-                    "is allowed. Nothing was replaced; check the versions of torch, onnx and onnxruntime."
+                    f"{path.name} differs from its network by {difference:.2g} on held-out pictures; at most "
+                    f"{PARITY:g} is allowed. Nothing was replaced; check the versions of torch, onnx and onnxruntime."
                 )
 
 

@@ -28,6 +28,7 @@ from trainer.dataset import (
     SPLITS,
     DatasetManifest,
     SourceRecord,
+    assign_lists,
     assign_splits,
     count_splits,
     describe_left_out,
@@ -59,7 +60,8 @@ class PrepareOptions(BaseModel):
     hash of the detector's networks, so that other networks look for the faces again.
 
     `person` says whose face counts: ``dominant``, that of the one seen longest, others being left out; or ``any``, the
-    largest of each frame, for media known to show nobody else. `split` ``test`` makes every frame a test frame.
+    largest of each frame, for media known to show nobody else. `split` ``test`` makes every frame a test frame;
+    ``lists`` is for data that come with a list for training and one for testing (`assign_lists`).
     `every` takes one frame in so many, spread over all of the media: for a quick look, not for a good target.
     """
 
@@ -72,7 +74,7 @@ class PrepareOptions(BaseModel):
     detector_version: str = ""
     min_score: float = Field(default=0.6, ge=0, le=1)
     person: Literal["dominant", "any"] = "dominant"
-    split: Literal["blocks", "test"] = "blocks"
+    split: Literal["blocks", "lists", "test"] = "blocks"
     every: int = Field(default=1, ge=1)
 
     @property
@@ -111,6 +113,8 @@ def prepare_dataset(
     rates = [None if file.fps is None else file.fps / options.every for file in source.files]
     if options.split == "test" and len(entries):
         split = np.full(len(entries), SPLITS["test"], np.int8)
+    elif options.split == "lists":
+        split = assign_lists(scan.source[entries], scan.number[entries])
     else:
         try:
             split = assign_splits(scan.source[entries], scan.time[entries], rates)

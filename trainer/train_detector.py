@@ -1,10 +1,10 @@
 """Learn Omega, the differentiable landmark detector, from the faces at hand and the landmarks they come with.
 
-Few people's faces are at hand, and Omega is to read faces that nobody filmed: each step bends half of them to other
+Few people's faces are at hand, and Omega is to read faces that nobody filmed: each step bends some of them to other
 people's shapes, and shows all of them as other cameras would.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from shared.landmarks import Scheme, get_scheme
+from shared.landmarks import Scheme
 from shared.neutral import find_neutral
 from shared.pixels import Image8, to_network
 from trainer.augment import change_light, degrade, mirror, move_heads
@@ -130,8 +130,3 @@ def measure_nme(omega: Hourglass, faces: LabelledFaces, scheme: Scheme, every: i
         size = (wanted[:, outer_right] - wanted[:, outer_left]).norm(dim=1)
         errors.append((found - wanted).norm(dim=2).mean(dim=1) / size)
     return float(torch.cat(errors).mean())
-
-
-def pick_scheme(datasets: Mapping[str, FrameDataset]) -> Scheme:
-    """The landmark scheme that all the datasets share."""
-    return get_scheme(next(iter(datasets.values())).manifest.scheme)

@@ -1,4 +1,4 @@
-"""Landmark detectors: `mesh` is embedded (models/mesh, ONNX), `fan` needs the extra of that name."""
+"""Landmark detectors: `mesh` is embedded (ONNX), `fan` needs the extra of that name, `hourglass` is our own."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ from shared.errors import DetectorUnavailableError
 
 __all__ = ["DETECTOR_NAMES", "DetectedFace", "LandmarkDetector", "load_detector"]
 
-DETECTOR_NAMES = ("mesh", "fan")
+DETECTOR_NAMES = ("mesh", "fan", "hourglass")
 
 
 def load_detector(name: str, models_dir: Path, threads: int = 2) -> LandmarkDetector:
-    """Load the detector called `name`; `mesh` reads its networks from `models_dir / "mesh"`.
+    """Load the detector called `name`; those of `mesh` and `hourglass` are in folders of `models_dir`.
 
     `threads` bounds the CPU threads inside one call. Raises `DetectorUnavailableError`. Only the detector asked for is
     imported.
@@ -24,4 +24,8 @@ def load_detector(name: str, models_dir: Path, threads: int = 2) -> LandmarkDete
         from shared.detectors.fan import FanDetector
 
         return FanDetector()
+    if name == "hourglass":
+        from shared.detectors.hourglass import HourglassDetector
+
+        return HourglassDetector(models_dir, threads=threads)
     raise DetectorUnavailableError(f"no landmark detector is called {name!r}; there are: {', '.join(DETECTOR_NAMES)}")

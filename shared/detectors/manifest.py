@@ -17,7 +17,7 @@ from shared.landmarks import SCHEMES
 
 SCHEMA_VERSION: Final = 1
 MANIFEST_NAME = "detector.json"
-HOURGLASS = "hourglass"
+HOURGLASS: Final = "hourglass"
 REMEDY = "`make train-detector` makes models/hourglass again"
 
 
@@ -66,8 +66,8 @@ class DetectorManifest(BaseModel):
 def read_manifest(folder: Path) -> DetectorManifest:
     """Read a trained detector's manifest, and verify the file that it names.
 
-    Raises DetectorUnavailableError, saying what is wrong and what makes the folder again, for a manifest or network that
-    is missing, not valid, of another schema version, or whose bytes do not match their hash.
+    Raises DetectorUnavailableError, saying what is wrong and what makes the folder again, for a manifest or network
+    that is missing, not valid, of another schema version, or whose bytes do not match their hash.
     """
     path = folder / MANIFEST_NAME
     try:

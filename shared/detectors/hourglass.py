@@ -1,0 +1,149 @@
+"""Our own detector: BlazeFace, then Omega, the stacked hourglass that `make train-detector` trains.
+
+BlazeFace's square is unsteady and not the one that Omega learned from. So Omega runs again on the crop that its own
+points give by the manifest's rule, as its training's crops were cut. Heads are turned upright first: Omega saw few that
+roll by more than 40 degrees.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from shared.detectors.blazeface import (
+    SAME_PLACE,
+    BlazeFace,
+    bound_region,
+    measure_overlap,
+    plan_reduction,
+    plan_views,
+)
+from shared.detectors.manifest import HOURGLASS, read_manifest
+from shared.detectors.mesh import open_session
+from shared.detectors.protocol import DetectedFace
+from shared.detectors.region import Region, cut_region, measure_angle
+from shared.errors import LandmarksError
+from shared.geometry import CropRule, find_crop
+from shared.landmarks import get_scheme
+from shared.pixels import to_network
+
+# From BlazeFace's square to the rule's crop: its side, and how far down its centre lies. Measured on 24 still faces,
+# whose crops have 0.5 (small faces in a group) to 1.04 (one face that fills the picture) of the square's side.
+CROP_SCALE, CROP_DROP = 0.8, -0.03
+PASSES = 3
+FOLLOW_PASSES = 2
+# Of 30 faces that it reads to within 20 % of the eyes' distance, all lie above; so does one in five places without a
+# face: BlazeFace, which has to see the face where Omega put it, is the surer judge, and gives the score.
+MIN_CONFIDENCE, MIN_SCORE = 0.5, 0.5
+SMALL_FACE = 0.2  # of a view's side: where the smallest face found is below it, still smaller ones may have been missed
+
+
+@dataclass(frozen=True)
+class FoundFace:
+    """Landmarks `(N, 2)` in picture pixels, the crop that they give, and BlazeFace's score for a face just there."""
+
+    points: NDArray[np.float32]
+    region: Region
+    score: float
+
+
+class HourglassDetector:
+    """Finds faces with BlazeFace, and their points with the network of `models/hourglass`."""
+
+    name = HOURGLASS
+
+    def __init__(self, models_dir: Path, threads: int = 2) -> None:
+        """Load Omega from `models_dir / "hourglass"` and BlazeFace from `models_dir / "mesh"`.
+
+        Raises DetectorUnavailableError where either is missing or damaged.
+        """
+        manifest = read_manifest(models_dir / HOURGLASS)
+        self.faces = BlazeFace(open_session(models_dir / "mesh" / "face_detection.onnx", threads))
+        self.omega = open_session(models_dir / HOURGLASS / manifest.network.file, threads)
+        self.scheme = manifest.scheme
+        self.corners = get_scheme(manifest.scheme).eye_corners
+        self.rule = manifest.crop
+        self.size = manifest.size
+
+    def detect(self, image: NDArray[np.uint8]) -> list[DetectedFace]:
+        """Return the faces of an RGB picture `(H, W, 3)`, the largest first; an empty list where there is none."""
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+            raise ValueError(f"expected a uint8 RGB picture (H, W, 3), got {image.dtype} {image.shape}")
+        picture = Image.fromarray(image)
+        found: list[FoundFace] = []
+        searched, factor = picture, 1
+        for views in plan_views(picture.width, picture.height):
+            for candidate in self.faces.find_candidates(searched, views, factor):
+                if overlaps(place_crop(candidate.region), found):
+                    continue
+                face = self.settle(picture, place_crop(candidate.region), PASSES)
+                if face is not None and not overlaps(face.region, found):
+                    found.append(face)
+            if found and min(face.region.side for face in found) > SMALL_FACE * views[0].side:
+                break
+            if searched is picture:  # dozens of views follow: they share the averaging of a large picture
+                factor = plan_reduction(picture.width, picture.height)
+                searched = picture.reduce(factor)
+        found.sort(key=lambda face: -face.region.side)
+        return [DetectedFace(face.points, face.score, face.region) for face in found]
+
+    def follow(self, image: NDArray[np.uint8], region: Region) -> DetectedFace | None:
+        """Return the face of an RGB picture `(H, W, 3)` that was in the region a frame ago; None where it has gone."""
+        face = self.settle(Image.fromarray(image), region, FOLLOW_PASSES)
+        return None if face is None else DetectedFace(face.points, face.score, face.region)
+
+    def settle(self, picture: Image.Image, region: Region, passes: int) -> FoundFace | None:
+        """Run Omega, each pass on the crop that the last one's points give; None where that turns out to be no face.
+
+        Omega has points for a cheek or an empty wall as well: its heatmaps' confidence tells, and BlazeFace.
+        """
+        for _ in range(passes):
+            points, confidence = self.read_points(picture, region)
+            try:
+                region = find_region(points, self.rule, self.corners)
+            except LandmarksError:
+                return None
+        if confidence < MIN_CONFIDENCE:
+            return None
+        score = self.faces.score_region(picture, leave_crop(region))
+        return FoundFace(points, region, score) if score >= MIN_SCORE else None
+
+    def read_points(self, picture: Image.Image, region: Region) -> tuple[NDArray[np.float32], float]:
+        """Run Omega once, on one region of the picture: points `(N, 2)` in picture pixels, and their confidence."""
+        cut = to_network(cut_region(picture, region, self.size, extend=True))
+        points, confidence = self.omega.run(["landmarks", "confidence"], {"picture": cut})
+        return region.to_picture(points[0]), float(confidence[0])
+
+
+def place_crop(region: Region) -> Region:
+    """Return about the crop that the face in BlazeFace's square will have."""
+    x, y = region.to_picture(np.array([0.5, 0.5 + CROP_DROP], np.float32))
+    return Region(float(x), float(y), region.side * CROP_SCALE, region.angle)
+
+
+def leave_crop(region: Region) -> Region:
+    """Return about BlazeFace's square of the face in a crop: the inverse of `place_crop`."""
+    x, y = region.to_picture(np.array([0.5, 0.5 - CROP_DROP / CROP_SCALE], np.float32))
+    return Region(float(x), float(y), region.side / CROP_SCALE, region.angle)
+
+
+def find_region(points: NDArray[np.float32], rule: CropRule, corners: tuple[int, int, int, int]) -> Region:
+    """Return the rule's crop of the face with these points `(N, 2)`, turned upright by its eye corners.
+
+    Raises LandmarksError where the points that set the scale coincide.
+    """
+    right, left = points[list(corners[:2])].mean(axis=0), points[list(corners[2:])].mean(axis=0)
+    level = Region(0.0, 0.0, 1.0, measure_angle(right, left))
+    crop = find_crop(level.to_unit(points), rule)
+    x, y = level.to_picture(np.array([crop.x, crop.y], np.float32))
+    return Region(float(x), float(y), crop.side, level.angle)
+
+
+def overlaps(region: Region, found: list[FoundFace]) -> bool:
+    """Whether a face already found has its crop in the same place as a region."""
+    boxes = np.array([bound_region(face.region) for face in found], np.float32).reshape(-1, 4)
+    return bool((measure_overlap(bound_region(region), boxes) > SAME_PLACE).any())
