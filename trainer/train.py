@@ -41,6 +41,7 @@ class Course:
 
     def train_generator(self, config: TL2FTraining, folder: Path) -> tuple[TL2F, Converter]:
         """Theta, and the converter trained on beside it, which all targets of the same data begin with."""
+        omega = load_omega(self.models_dir / "hourglass") if config.i2l > 0 else None
         shown = ", ".join(f"{name} ({len(each.landmarks)} frames)" for name, each in self.lesson.identities.items())
         print(f"Landmark converter: learning from {shown}.")
         model = self.train_converter(self.lesson.config, self.runs_dir / f"converter-{self.learned_from}")
@@ -57,7 +58,6 @@ class Course:
             scheme=self.lesson.scheme,
             rule=self.lesson.rule,
         )
-        omega = load_omega(self.models_dir / "hourglass") if config.i2l > 0 else None
         teachers = Teachers(self.lesson, omega)
         return train_tl2f(target, frames, model, teachers, config, self.config.seed, self.device, folder)
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from trainer.losses import (
     feature_matching,
+    i2l,
     l2i,
     l2i_gan_discriminator,
     l2i_gan_generator,
@@ -15,6 +16,7 @@ from trainer.losses import (
     landmark_distance,
     x_l2l,
 )
+from trainer.networks.hourglass import read_heatmaps
 
 ZERO = torch.zeros(1, 2, 2)
 APART = torch.tensor([[[3.0, 0.0], [0.0, 4.0]]])  # two points, 3 and 4 away from the origin
@@ -60,6 +62,23 @@ def test_l2i_weighs_the_parts_of_a_picture_by_a_coarser_map() -> None:
     weights = torch.tensor([[1.0, 1.0], [1.0, 5.0]]).view(1, 1, 2, 2)
     assert l2i(made, picture, weights).item() == pytest.approx((1 + 5) / 16)
     assert l2i(made, picture, torch.ones(1, 1, 2, 2)).item() == pytest.approx(2 / 16)
+
+
+def test_i2l_is_how_far_the_landmarks_found_are_from_those_asked_for() -> None:
+    assert i2l(APART, ZERO).item() == pytest.approx(5)
+    assert i2l(APART, ZERO, torch.tensor([9.0, 0.0])).item() == pytest.approx(9)
+
+
+def test_i2l_pulls_at_the_picture_through_the_heatmap() -> None:
+    # Omega as small as it gets: a picture of two pixels is its own heatmap's logits. Both alike, the landmark is found
+    # in the middle, at 1/2; the left pixel's centre, at 1/4, was asked for. With p the left pixel's share, the place is
+    # p/4 + 3(1 - p)/4, and moves by -1/2 for each of p; p = 1/2 moves by p(1 - p) = 1/4 with its own logit.
+    picture = torch.zeros(1, 1, 1, 2, requires_grad=True)
+    found = read_heatmaps(picture.flatten(2).softmax(dim=2).view_as(picture))
+    loss = i2l(found, torch.tensor([[[0.25, 0.5]]]))
+    loss.backward()
+    assert loss.item() == pytest.approx(1 / 4)
+    torch.testing.assert_close(picture.grad.flatten(), torch.tensor([-1 / 8, 1 / 8]))  # a step raises the left pixel
 
 
 def test_l2l_adds_what_psi_rebuilds_and_what_phi_says() -> None:
@@ -126,6 +145,7 @@ def test_gradients_agree_with_finite_differences() -> None:
     weights = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
     one, two, three, four = (random_faces(seed) for seed in range(4))
     assert torch.autograd.gradcheck(landmark_distance, (one, two, weights))
+    assert torch.autograd.gradcheck(i2l, (one, two, weights))
     assert torch.autograd.gradcheck(l2l, (one, two, three, four, weights))
     assert torch.autograd.gradcheck(lambda a, b: l2i_gan_discriminator(a, b, "log"), (one, two))
     assert torch.autograd.gradcheck(lambda a: l2i_gan_generator(a, "log"), (one,))

@@ -12,19 +12,30 @@ import pytest
 import torch
 
 from shared.bundle import read_bundle
+from shared.errors import DetectorUnavailableError
 from shared.landmarks import IBUG68
 from tests.fixtures.acted import RULE, film_points, stretch, write_dataset
 from tests.fixtures.painted import FACE
 from trainer import train as train_module
 from trainer import train_tl2f as tl2f_module
 from trainer.checkpoint import load_checkpoint
-from trainer.config import ConverterTraining, TL2FTraining, TrainingConfig
+from trainer.config import ConverterTraining, DetectorTraining, TL2FTraining, TrainingConfig
 from trainer.dataset import SPLITS, FrameDataset
 from trainer.errors import TargetError
-from trainer.networks.converter import ConverterConfig
+from trainer.export import round_weights
+from trainer.networks.converter import Converter, ConverterConfig
 from trainer.networks.discriminator import DiscriminatorConfig
+from trainer.networks.hourglass import Hourglass, HourglassConfig
 from trainer.networks.tl2f import TL2F, TL2FConfig
-from trainer.train import convert_foreign, find_identities, fingerprint_converter, fit_to_scheme, train_target
+from trainer.omega import export_omega
+from trainer.train import (
+    convert,
+    find_identities,
+    fingerprint_converter,
+    fit_to_scheme,
+    gather_foreign,
+    train_target,
+)
 from trainer.train_converter import ConverterModel, make_identity
 
 REPOSITORY = Path(__file__).parents[2]
@@ -36,6 +47,8 @@ TINY = TrainingConfig(
         steps=40,
         batch=2,
         gan_start=0.1,
+        i2l_start=0.05,
+        i2l_pictures=1,
     ),
 )
 OTHER = stretch(FACE, "right_eye", 1.2, 1.2)
@@ -60,9 +73,25 @@ train_target("ada", config, "cpu", folder / "data", folder / "runs", folder / "m
 """
 
 
+def write_omega(dataset: FrameDataset, models_dir: Path) -> None:
+    """A detector for I2L, with weights by chance."""
+    config = DetectorTraining(network=HourglassConfig(channels=8, depth=1))
+    torch.manual_seed(0)
+    omega = Hourglass(config.network).eval()
+    for parameter in omega.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    round_weights(omega)
+    export_omega(omega, {"ada": dataset}, {}, config, models_dir)
+
+
+def without_omega(config: TrainingConfig) -> TrainingConfig:
+    return config.model_copy(update={"tl2f": config.tl2f.model_copy(update={"i2l": 0.0})})
+
+
 def test_a_killed_run_goes_on_and_ends_in_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_dataset(tmp_path / "data", "ada", film_points(24))
+    ada = FrameDataset(write_dataset(tmp_path / "data", "ada", film_points(24)))
     write_dataset(tmp_path / "data", "bob", film_points(24, OTHER, phase=1), size=16)
+    write_omega(ada, tmp_path / "models")
     command = [sys.executable, "-c", SLOW_TRAINING, str(tmp_path), TINY.model_dump_json()]
     child = subprocess.Popen(
         command, cwd=REPOSITORY, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True
@@ -77,7 +106,7 @@ def test_a_killed_run_goes_on_and_ends_in_a_bundle(tmp_path: Path, monkeypatch: 
         child.kill()
         _, said = child.communicate()
     assert child.returncode == -signal.SIGKILL, said
-    assert not (tmp_path / "models").exists()
+    assert not (tmp_path / "models" / "ada").exists()
     (path,) = (tmp_path / "runs").glob("*/tl2f.pt")
     saved = load_checkpoint(path, TINY.tl2f)
     assert saved is not None
@@ -115,15 +144,16 @@ def test_other_media_under_the_same_name_begin_a_new_run(tmp_path: Path, monkeyp
     folders: list[Path] = []
     theta = TL2F(TINY.tl2f.network)
 
-    def note(frames: object, config: object, seed: int, device: object, folder: Path) -> TL2F:
-        folders.append(folder)
-        return theta
+    def note(target: str, frames: object, model: ConverterModel, *rest: object) -> tuple[TL2F, Converter]:
+        assert isinstance(rest[-1], Path)
+        folders.append(rest[-1])
+        return theta, model.of(target)
 
     monkeypatch.setattr(train_module, "train_tl2f", note)
     monkeypatch.setattr(train_module, "export_bundle", lambda *given: tmp_path)
     for fingerprint in ("a" * 64, "a" * 64, "b" * 64):
         write_dataset(tmp_path / "data", "ada", film_points(24), fingerprint=fingerprint)
-        train_target("ada", TINY, "cpu", tmp_path / "data", tmp_path / "runs", tmp_path / "models")
+        train_target("ada", without_omega(TINY), "cpu", tmp_path / "data", tmp_path / "runs", tmp_path / "models")
     assert folders[0] == folders[1]
     assert folders[0] != folders[2]
 
@@ -169,15 +199,23 @@ def test_networks_are_made_for_the_schemes_points() -> None:
     assert fit_to_scheme(fitted, 68) == TINY
 
 
-def test_everybody_elses_frames_become_the_targets(data: Path) -> None:
+def test_everybody_elses_frames_are_the_targets_to_answer(data: Path) -> None:
     people = {
         name: make_identity(torch.from_numpy(FrameDataset(data / name).landmarks("train")), IBUG68)
         for name in ("ada", "bob")
     }
+    foreign = gather_foreign(people, "ada")
+    assert torch.equal(foreign, people["bob"].landmarks)
+    assert gather_foreign({"ada": people["ada"]}, "ada").shape == (0, 68, 2)
     torch.manual_seed(0)
     model = ConverterModel(TINY.converter, list(people))
-    foreign = convert_foreign(model, people, "ada")
-    with torch.no_grad():
-        torch.testing.assert_close(foreign, model.of("ada")(people["bob"].landmarks))
-    assert not foreign.requires_grad
-    assert convert_foreign(model, {"ada": people["ada"]}, "ada").shape == (0, 68, 2)
+    converted = convert(model, "ada", foreign)
+    assert torch.equal(converted, model.of("ada")(foreign))
+    assert not converted.requires_grad
+
+
+def test_a_missing_omega_is_said_before_any_training(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "data", "ada", film_points(24))
+    with pytest.raises(DetectorUnavailableError, match="no trained detector"):
+        train_target("ada", TINY, "cpu", tmp_path / "data", tmp_path / "runs", tmp_path / "models")
+    assert not (tmp_path / "runs").exists()

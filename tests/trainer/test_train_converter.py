@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +9,10 @@ import torch
 
 from shared.expression import measure_expression
 from shared.landmarks import IBUG68
-from tests.fixtures.acted import MOUTH, RULE, film_units, stretch
+from tests.fixtures.acted import film_units, stretch
 from tests.fixtures.painted import FACE
+from tests.trainer.tiny_training import CONVERTER as TINY
+from tests.trainer.tiny_training import EveryOther, break_at, make_lesson, make_people
 from trainer import train_converter as module
 from trainer.checkpoint import load_checkpoint
 from trainer.config import ConverterTraining
@@ -19,51 +20,21 @@ from trainer.errors import CheckpointError
 from trainer.identities import Retarget
 from trainer.losses import l2l
 from trainer.networks.converter import ConverterConfig, normalise_l2
-from trainer.train_converter import ConverterModel, Identity, converter_loss, make_identity, train_converter
+from trainer.train_converter import ConverterLesson, ConverterModel, Identity, train_converter
 
-TINY = ConverterTraining(network=ConverterConfig(hidden=8), steps=6, batch=4)
 RETARGET = Retarget(IBUG68)
-WIDE = stretch(stretch(FACE, "right_eye", 1.2, 1.3), "left_eye", 1.2, 1.3)
-WIDE[MOUTH] += (0, 0.04)
 
 
 @pytest.fixture(scope="module")
 def people() -> Mapping[str, Identity]:
     """Two people of forty frames each."""
-    faces = {"ada": film_units(40), "bob": film_units(40, WIDE, phase=1)}
-    return {name: make_identity(torch.from_numpy(frames), IBUG68) for name, frames in faces.items()}
+    return make_people()
 
 
 def train(
     people: Mapping[str, Identity], folder: Path, config: ConverterTraining = TINY, seed: int = 3
 ) -> ConverterModel:
-    return train_converter(people, IBUG68, RULE, config, seed, folder)
-
-
-class EveryOther:
-    """A clock that lets every second step be saved."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def is_due(self) -> bool:
-        self.asked += 1
-        return self.asked % 2 == 0
-
-
-def break_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
-    """Let the training be interrupted when it asks for its loss the `call`-th time."""
-    calls = 0
-
-    def count(*given: Any) -> torch.Tensor:
-        nonlocal calls
-        calls += 1
-        if calls == call:
-            raise KeyboardInterrupt
-        return converter_loss(*given)
-
-    monkeypatch.setattr(module, "converter_loss", count)
-    monkeypatch.setattr(module, "CheckpointClock", EveryOther)
+    return train_converter(make_lesson(people, config), seed, folder)
 
 
 def test_a_broken_run_goes_on_as_if_it_had_not_been(
@@ -71,7 +42,8 @@ def test_a_broken_run_goes_on_as_if_it_had_not_been(
 ) -> None:
     whole = train(people, tmp_path / "whole")
     with monkeypatch.context() as patch:
-        break_at(patch, call=2 * 3 + 2)  # in the fourth step, between the two people
+        break_at(patch, ConverterLesson, "_loss_of", call=2 * 3 + 2)  # in the fourth step, between the two people
+        patch.setattr(module, "CheckpointClock", EveryOther)
         with pytest.raises(KeyboardInterrupt):
             train(people, tmp_path / "broken")
     saved = load_checkpoint(tmp_path / "broken" / "converter.pt", TINY)
@@ -89,7 +61,7 @@ def test_a_finished_run_is_not_trained_again(
 ) -> None:
     first = train(people, tmp_path)
     written = (tmp_path / "converter.pt").stat().st_mtime_ns
-    break_at(monkeypatch, call=1)
+    break_at(monkeypatch, ConverterLesson, "loss", call=1)
     again = train(people, tmp_path)
     assert torch.equal(first.phi.layers[0].weight, again.phi.layers[0].weight)
     assert (tmp_path / "converter.pt").stat().st_mtime_ns == written
@@ -110,9 +82,7 @@ def test_training_gives_the_threads_back(people: Mapping[str, Identity], tmp_pat
 
 def make_model(people: Mapping[str, Identity]) -> ConverterModel:
     torch.manual_seed(0)
-    model = ConverterModel(TINY, list(people))
-    model.fit_statistics(people, RETARGET)
-    return model
+    return make_lesson(people).make_model()
 
 
 def test_statistics_whiten_what_goes_in_and_out(people: Mapping[str, Identity]) -> None:
@@ -131,25 +101,29 @@ def test_statistics_whiten_what_goes_in_and_out(people: Mapping[str, Identity]) 
 
 
 def test_the_papers_terms_are_as_in_the_paper(people: Mapping[str, Identity]) -> None:
-    model, ada = make_model(people), people["ada"]
-    plain = TINY.model_copy(update={"transfer": 0.0, "noise": 0.0, "x_l2l": 0.0})
-    weights = torch.ones(68)
+    model = make_model(people)
+    plain = {"transfer": 0.0, "noise": 0.0, "x_l2l": 0.0, "feature_weight": 1.0, "jaw_weight": 1.0}
 
-    def measure(config: ConverterTraining) -> float:
+    def measure(**changes: float) -> float:
+        lesson = make_lesson(people, TINY.model_copy(update=plain | changes))
         torch.manual_seed(5)
-        return float(converter_loss(model, people, "ada", RETARGET, RULE, config, weights).detach())
+        return float(lesson.loss(model, TINY.batch).detach())
 
     torch.manual_seed(5)
-    frames = ada.landmarks[torch.randint(40, (TINY.batch,))]
-    latent = model.phi(frames)
-    neutral = normalise_l2(RETARGET.move(frames, ada.neutral, model.average))
-    expected = l2l(model.psi["ada"](latent), frames, latent, neutral).item()
-    cycled = model.psi["ada"](model.phi(model.psi["bob"](latent)))
-    there_and_back = (cycled - frames).flatten(1).norm(dim=1).mean().item()
-    assert measure(plain) == pytest.approx(expected, rel=1e-5)
-    assert measure(plain.model_copy(update={"l2l": 2.0})) == pytest.approx(2 * expected, rel=1e-5)
-    assert measure(plain.model_copy(update={"x_l2l": 3.0})) == pytest.approx(expected + 3 * there_and_back, rel=1e-5)
-    assert measure(plain.model_copy(update={"transfer": 1.0})) > expected
+    expected, there_and_back = 0.0, 0.0
+    for name, other in (("ada", "bob"), ("bob", "ada")):
+        person = people[name]
+        frames = person.landmarks[torch.randint(40, (TINY.batch,))]
+        torch.randn_like(frames)  # the jitter, of no size here
+        latent = model.phi(frames)
+        neutral = normalise_l2(RETARGET.move(frames, person.neutral, model.average))
+        expected += l2l(model.psi[name](latent), frames, latent, neutral).item() / 2
+        cycled = model.psi[name](model.phi(model.psi[other](latent)))
+        there_and_back += (cycled - frames).flatten(1).norm(dim=1).mean().item() / 2
+    assert measure() == pytest.approx(expected, rel=1e-5)
+    assert measure(l2l=2.0) == pytest.approx(2 * expected, rel=1e-5)
+    assert measure(x_l2l=3.0) == pytest.approx(expected + 3 * there_and_back, rel=1e-5)
+    assert measure(transfer=1.0) > expected
 
 
 def test_one_identity_alone_can_be_learned(people: Mapping[str, Identity], tmp_path: Path) -> None:
@@ -161,15 +135,13 @@ def test_learning_lowers_the_terms_and_serves_a_face_it_never_saw(
     people: Mapping[str, Identity], tmp_path: Path
 ) -> None:
     config = ConverterTraining(network=ConverterConfig(hidden=32), steps=120, batch=16)
-    start = ConverterModel(config, list(people))
-    start.fit_statistics(people, RETARGET)
-    trained = train(people, tmp_path, config)
+    lesson = make_lesson(people, config)
+    start, trained = lesson.make_model(), train(people, tmp_path, config)
 
     def measure(model: ConverterModel) -> float:
         torch.manual_seed(11)
-        weights = torch.ones(68)
         with torch.no_grad():
-            return float(converter_loss(model, people, "bob", RETARGET, RULE, config, weights))
+            return float(lesson.loss(model, 16))
 
     assert measure(trained) < 0.7 * measure(start)
 

@@ -1,0 +1,129 @@
+"""What Theta learns from in a step: which frames are drawn, what they are bent to, which of their pixels weigh more."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from shared.landmarks import IBUG68
+from shared.pixels import to_network
+from tests.fixtures.acted import act, paint
+from tests.trainer.tiny_training import TL2F_TRAINING, make_frames
+from trainer.batches import Batch, TargetFrames, draw_batch, weigh_pixels
+from trainer.identities import Retarget, detail_points
+from trainer.warp import warp_pictures
+
+RETARGET = Retarget(IBUG68)
+PLAIN = TL2F_TRAINING.model_copy(update={"warped": 0.0, "converted": 0, "rare": 0.0, "batch": 8})
+
+
+def shift(landmarks: Tensor) -> Tensor:
+    """A converter that is easy to know again."""
+    return landmarks + 0.01
+
+
+def draw(frames: TargetFrames, seed: int = 0, **changes: float) -> Batch:
+    torch.manual_seed(seed)
+    return draw_batch(frames, PLAIN.model_copy(update=changes), RETARGET, shift)
+
+
+def find_place(points: Tensor, among: Tensor) -> int:
+    """Which of `among` these points are."""
+    (index,) = torch.nonzero((among == points).all(dim=2).all(dim=1)).flatten().tolist()
+    return int(index)
+
+
+def test_a_batch_is_of_frames_and_their_own_landmarks() -> None:
+    small = make_frames(32)
+    batch = draw(small)
+    assert batch.sources.shape == (0, 68, 2)
+    assert batch.pictures.shape == (8, 3, 32, 32)
+    for points, picture in zip(batch.landmarks, batch.pictures, strict=True):
+        index = find_place(points, small.landmarks)
+        assert torch.equal(picture, torch.from_numpy(to_network(small.crops[index]))[0])
+
+
+def test_a_warped_frame_looks_like_its_new_landmarks() -> None:
+    small = make_frames(96)
+    plain, bent = draw(small, batch=24), draw(small, batch=24, warped=1.0)  # the same frames, by the same seed
+    painted = torch.stack([torch.from_numpy(to_network(paint(points.numpy(), 96)))[0] for points in bent.landmarks])
+    assert (bent.landmarks - plain.landmarks).norm(dim=2).mean() > 0.005
+    before, after = (plain.pictures - painted).abs().mean(), (bent.pictures - painted).abs().mean()
+    assert after < 0.8 * before
+
+
+def test_other_peoples_landmarks_come_first_converted_with_a_like_frame_warped_to_them() -> None:
+    small = make_frames(96)
+    batch = draw(small, converted=16, batch=1)
+    assert len(batch.sources) == 16
+    assert len(batch.landmarks) == len(batch.pictures) == 17
+    assert torch.equal(batch.landmarks[:16], shift(batch.sources))
+    assert not batch.landmarks.requires_grad
+    for source, wanted, picture in zip(batch.sources, batch.landmarks, batch.pictures, strict=False):
+        likest = small.alike[find_place(source, small.foreign)]
+        bent = warp_pictures(small.pictures(likest), small.landmarks[likest], wanted.expand(len(likest), -1, -1))
+        assert (bent - picture).abs().amax(dim=(1, 2, 3)).min() < 0.01  # the solver rounds by the batch
+    find_place(batch.landmarks[16], small.landmarks)
+
+
+def test_frames_with_like_mouth_and_eyes_are_alike_whatever_the_head_does() -> None:
+    asked = act(mouth=0.7)
+    ours = torch.from_numpy(np.stack([act(mouth=0.0), act(mouth=0.7, yaw=0.6), act(lids=1, yaw=0.3)]))
+    others = torch.from_numpy(asked)[None]
+    frames = replace(make_frames(16), landmarks=ours, foreign=others, converted=others)
+    assert torch.cdist(others.flatten(1), ours.flatten(1)).argmin() == 0  # a head that is held alike,
+    assert frames.alike[0, 0] == 1  # and a mouth that is open alike
+    assert frames.alike.shape == (1, 3)  # no more than there are
+
+
+def test_the_five_likest_frames_are_picked_from_many() -> None:
+    frames = make_frames(16)
+    own = replace(frames, foreign=frames.landmarks, converted=frames.landmarks)
+    assert own.alike.shape == (12, 5)
+    assert own.alike[:, 0].tolist() == list(range(12))  # each is likest to itself
+
+
+def make_rarely_open() -> TargetFrames:
+    """Eighteen frames of a shut mouth, and two of an open one."""
+    landmarks = torch.from_numpy(act()).repeat(20, 1, 1)
+    landmarks[[4, 11]] = torch.from_numpy(act(mouth=0.8))
+    return replace(make_frames(16), landmarks=landmarks, crops=make_frames(16).crops[[0] * 20])
+
+
+def test_what_the_target_seldom_did_weighs_more() -> None:
+    weights = make_rarely_open().rarity
+    # The eyes never move: all twenty frames are in one bin of each eye's histogram.
+    seldom, often = 1 / math.sqrt(2) + 2 / math.sqrt(20), 1 / math.sqrt(18) + 2 / math.sqrt(20)
+    expected = torch.full((20,), often)
+    expected[[4, 11]] = seldom
+    torch.testing.assert_close(weights, expected)
+
+
+def test_rare_frames_are_drawn_more_often() -> None:
+    frames = make_rarely_open()
+    opened = torch.from_numpy(act(mouth=0.8))
+
+    def share(rare: float) -> float:
+        drawn = draw(frames, batch=4000, rare=rare).landmarks
+        return float((drawn == opened).all(dim=2).all(dim=1).float().mean())
+
+    expected = (frames.rarity[[4, 11]].sum() / frames.rarity.sum()).item()
+    assert expected > 1.5 * 0.1
+    assert share(0.0) == pytest.approx(0.1, abs=0.02)
+    assert share(1.0) == pytest.approx(expected, abs=0.02)
+
+
+def test_pixels_of_eyes_and_lips_weigh_more() -> None:
+    landmarks = make_frames(16).landmarks[:2]
+    weights = weigh_pixels(landmarks, list(detail_points(IBUG68)), weight=3.0)
+    assert weights.shape == (2, 1, 32, 32)
+    assert weights.min() >= 1
+    assert weights.max() <= 3
+    assert weights[:, 0, 0, 0].tolist() == pytest.approx([1, 1])
+    for row, face in enumerate(landmarks):
+        x, y = (face[62] * 32).long().tolist()
+        assert weights[row, 0, y, x] > 2.5
+    assert torch.equal(weigh_pixels(landmarks, [36], weight=1.0), torch.ones(2, 1, 32, 32))
