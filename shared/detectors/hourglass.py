@@ -7,7 +7,7 @@ roll by more than 40 degrees.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,8 @@ from shared.pixels import to_network
 # From BlazeFace's square to the rule's crop: its side, and how far down its centre lies. Measured on 24 still faces,
 # whose crops have 0.5 (small faces in a group) to 1.04 (one face that fills the picture) of the square's side.
 CROP_SCALE, CROP_DROP = 0.8, -0.03
-PASSES = 3
+CHECK_SCALE = 1.06  # the way back, to the square in which BlazeFace is surest of a face
+PASSES = 4
 FOLLOW_PASSES = 2
 # Of 30 faces that it reads to within 20 % of the eyes' distance, all lie above; so does one in five places without a
 # face: BlazeFace, which has to see the face where Omega put it, is the surer judge, and gives the score.
@@ -78,9 +79,12 @@ class HourglassDetector:
         searched, factor = picture, 1
         for views in plan_views(picture.width, picture.height):
             for candidate in self.faces.find_candidates(searched, views, factor):
-                if overlaps(place_crop(candidate.region), found):
+                place = candidate.region
+                if not (0 <= place.x <= picture.width and 0 <= place.y <= picture.height):
+                    continue  # half a face at most: see mesh.py
+                if overlaps(place_crop(place), found):
                     continue
-                face = self.settle(picture, place_crop(candidate.region), PASSES)
+                face = self.trace_face(picture, place)
                 if face is not None and not overlaps(face.region, found):
                     found.append(face)
             if found and min(face.region.side for face in found) > SMALL_FACE * views[0].side:
@@ -90,6 +94,15 @@ class HourglassDetector:
                 searched = picture.reduce(factor)
         found.sort(key=lambda face: -face.region.side)
         return [DetectedFace(face.points, face.score, face.region) for face in found]
+
+    def trace_face(self, picture: Image.Image, place: Region) -> FoundFace | None:
+        """Find the points of the face in BlazeFace's square; None where it turns out to be no face.
+
+        Some faces pass for a face either way up, and Omega follows the way it is given: BlazeFace looks at both.
+        """
+        upside_down = replace(place, angle=place.angle + np.pi)
+        place = max(place, upside_down, key=lambda each: self.faces.score_region(picture, each))
+        return self.settle(picture, place_crop(place), PASSES)
 
     def follow(self, image: NDArray[np.uint8], region: Region) -> DetectedFace | None:
         """Return the face of an RGB picture `(H, W, 3)` that was in the region a frame ago; None where it has gone."""
@@ -102,21 +115,30 @@ class HourglassDetector:
         Omega has points for a cheek or an empty wall as well: its heatmaps' confidence tells, and BlazeFace.
         """
         for _ in range(passes):
-            points, confidence = self.read_points(picture, region)
-            try:
-                region = find_region(points, self.rule, self.corners)
-            except LandmarksError:
+            points, settled, confidence = self.read_points(picture, region)
+            if settled is None:
                 return None
-        if confidence < MIN_CONFIDENCE:
-            return None
-        score = self.faces.score_region(picture, leave_crop(region))
+            region = settled
+        score = self.score_crop(picture, region) if confidence >= MIN_CONFIDENCE else 0.0
         return FoundFace(points, region, score) if score >= MIN_SCORE else None
 
-    def read_points(self, picture: Image.Image, region: Region) -> tuple[NDArray[np.float32], float]:
-        """Run Omega once, on one region of the picture: points `(N, 2)` in picture pixels, and their confidence."""
+    def read_points(self, picture: Image.Image, region: Region) -> tuple[NDArray[np.float32], Region | None, float]:
+        """Run Omega once, on one region of the picture.
+
+        Its points `(N, 2)` in picture pixels, the crop that they give (None where they lie on one spot), and their
+        confidence in [0, 1].
+        """
         cut = to_network(cut_region(picture, region, self.size, extend=True))
-        points, confidence = self.omega.run(["landmarks", "confidence"], {"picture": cut})
-        return region.to_picture(points[0]), float(confidence[0])
+        units, confidence = self.omega.run(["landmarks", "confidence"], {"picture": cut})
+        points = region.to_picture(units[0])
+        try:
+            return points, find_region(points, self.rule, self.corners), float(confidence[0])
+        except LandmarksError:
+            return points, None, 0.0
+
+    def score_crop(self, picture: Image.Image, region: Region) -> float:
+        """Return BlazeFace's score for a face that fills this crop; 0 where there is none."""
+        return self.faces.score_region(picture, leave_crop(region))
 
 
 def place_crop(region: Region) -> Region:
@@ -126,9 +148,9 @@ def place_crop(region: Region) -> Region:
 
 
 def leave_crop(region: Region) -> Region:
-    """Return about BlazeFace's square of the face in a crop: the inverse of `place_crop`."""
-    x, y = region.to_picture(np.array([0.5, 0.5 - CROP_DROP / CROP_SCALE], np.float32))
-    return Region(float(x), float(y), region.side / CROP_SCALE, region.angle)
+    """Return about BlazeFace's square of the face in a crop."""
+    x, y = region.to_picture(np.array([0.5, 0.5 - CROP_DROP], np.float32))
+    return Region(float(x), float(y), region.side * CHECK_SCALE, region.angle)
 
 
 def find_region(points: NDArray[np.float32], rule: CropRule, corners: tuple[int, int, int, int]) -> Region:
