@@ -40,7 +40,8 @@ class TargetFrames:
         """For each of `foreign`, the target's own frames that are most like it, (m, k)."""
         ours, theirs = (self._describe(each) for each in (self.landmarks, self.converted))
         count = min(ALIKE, len(ours))
-        return torch.cat([torch.cdist(part, ours).topk(count, largest=False).indices for part in torch.split(theirs, 512)])
+        parts = torch.split(theirs, 512)
+        return torch.cat([torch.cdist(part, ours).topk(count, largest=False).indices for part in parts])
 
     @cached_property
     def rarity(self) -> Tensor:
@@ -69,7 +70,8 @@ class Batch:
 
     sources: Tensor  # (k, N, 2) L_s
     landmarks: Tensor  # (B, N, 2); of the first k, Psi_t(Phi(L_s))
-    pictures: Tensor  # (B, 3, H, W)
+    jitter: Tensor  # (B, N, 2), which is added to what Theta is asked for
+    pictures: Tensor  # (P, 3, H, W) of the last P landmarks; P is B, or B - k where converted landmarks have none
 
 
 @dataclass(frozen=True)
@@ -78,24 +80,31 @@ class _Plan:
 
     sources: Tensor
     landmarks: Tensor
-    chosen: Tensor  # (B,)
-    bent: Tensor  # (B,) bool
+    chosen: Tensor  # (P,)
+    bent: Tensor  # (P,) bool
 
 
 def draw_batch(
-    frames: TargetFrames, config: TL2FTraining, retarget: Retarget, convert: Callable[[Tensor], Tensor]
+    frames: TargetFrames,
+    config: TL2FTraining,
+    retarget: Retarget,
+    convert: Callable[[Tensor], Tensor],
+    mine: slice = slice(None),
 ) -> Batch:
     """Other people's landmarks as `convert` has them with a like frame bent to them; then the target's own frames.
 
     A share of the own frames is bent too, to its own landmarks exaggerated and rolled. What a bent frame shows is real
-    texture in a new place, so that D need not say what a face never seen looks like.
+    texture in a new place, so that D need not say what a face never seen looks like. `mine` are the rows of the whole
+    batch that this process is to have: all is drawn, and only these are loaded and bent.
     """
     plan = _plan_batch(frames, config, retarget, convert)
-    pictures = frames.pictures(plan.chosen)
-    if plan.bent.any():
-        filmed = frames.landmarks[plan.chosen[plan.bent]]
-        pictures[plan.bent] = warp_pictures(pictures[plan.bent], filmed, plan.landmarks[plan.bent])
-    return Batch(plan.sources, plan.landmarks, pictures)
+    jitter = torch.randn_like(plan.landmarks) * config.noise
+    landmarks, chosen, bent = plan.landmarks[mine], plan.chosen[mine], plan.bent[mine]
+    pictures = frames.pictures(chosen)
+    if bent.any():
+        wanted = landmarks[len(landmarks) - len(pictures) :]
+        pictures[bent] = warp_pictures(pictures[bent], frames.landmarks[chosen[bent]], wanted[bent])
+    return Batch(plan.sources[mine], landmarks, jitter[mine], pictures)
 
 
 @torch.no_grad()
@@ -114,12 +123,13 @@ def _plan_batch(
         return plan
 
     others = torch.randint(len(frames.foreign), (config.converted,))
-    alike = frames.alike[others, torch.randint(frames.alike.shape[1], (config.converted,))]
     sources = frames.foreign[others]
+    plan = replace(plan, sources=sources, landmarks=torch.cat([convert(sources), own]))
+    if not config.paired:
+        return plan
+    alike = frames.alike[others, torch.randint(frames.alike.shape[1], (config.converted,))]
     return replace(
         plan,
-        sources=sources,
-        landmarks=torch.cat([convert(sources), own]),
         chosen=torch.cat([alike, chosen]),
         bent=torch.cat([torch.ones(config.converted, dtype=torch.bool), bent]),
     )

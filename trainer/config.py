@@ -24,7 +24,9 @@ class ConverterTraining(_Frozen):
     network: ConverterConfig = ConverterConfig()
     steps: int = Field(default=4000, ge=1)
     batch: int = Field(default=64, ge=1, description="Frames of each identity in a step.")
+    optimiser: Literal["adam", "rmsprop"] = "adam"
     learning_rate: float = Field(default=1e-3, gt=0)
+    schedule: Literal["cosine", "constant"] = Field(default="cosine", description="Of the learning rate.")
     l2l: float = Field(default=1.0, ge=0)
     x_l2l: float = Field(default=1.0, ge=0)
     transfer: float = Field(default=1.0, ge=0, description="Weight of the term on people who never were.")
@@ -47,6 +49,9 @@ class DetectorTraining(_Frozen):
     divergence: float = Field(default=0.05, ge=0, description="Weight of the heatmaps' regulariser.")
     sigma: float = Field(default=1.0, gt=0, description="Of the Gaussian that a heatmap should be, in its pixels.")
     reshaped: float = Field(default=0.25, ge=0, le=1, description="Share of the faces warped to other people's shapes.")
+    fine_steps: int = Field(default=1000, ge=0, description="Steps after `steps`, on faces as Theta makes them.")
+    fine_learning_rate: float = Field(default=6e-4, gt=0, description="At their start; falls as a cosine.")
+    opening: float = Field(default=20.0, ge=0, description="Weight of how far lips and lids stand apart, in these.")
 
 
 class TL2FTraining(_Frozen):
@@ -56,12 +61,22 @@ class TL2FTraining(_Frozen):
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     steps: int = Field(default=3000, ge=1)
     batch: int = Field(default=8, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0, description="At the start; falls as a cosine.")
-    gan_learning_rate: float = Field(default=4e-4, gt=0, description="At the start of the GAN phase; falls likewise.")
-    betas: tuple[float, float] = (0.5, 0.99)
+    whiten: bool = Field(default=True, description="Give Theta landmarks whitened by the training set's covariance.")
+    optimiser: Literal["adam", "rmsprop"] = "adam"
+    betas: tuple[float, float] = Field(default=(0.5, 0.99), description="Of Adam.")
+    schedule: Literal["cosine", "steps"] = Field(
+        default="cosine", description="The learning rate falls as a cosine, begun anew with the GAN phase, or in steps."
+    )
+    learning_rate: float = Field(default=1e-3, gt=0, description="At the start.")
+    gan_learning_rate: float = Field(
+        default=4e-4, gt=0, description="At the start of the GAN phase; of `cosine` alone."
+    )
+    decay: float = Field(default=0.9, gt=0, le=1, description="What a step of `steps` multiplies the rate by.")
+    decay_every: int = Field(default=2500, ge=1, description="Iterations between two steps of `steps`.")
     gan_start: float = Field(default=0.68, ge=0, le=1, description="Share of the steps before the GAN terms begin.")
     l2i: float = Field(default=12.0, ge=0)
     i2l: float = Field(default=0.3, ge=0)
+    opening: float = Field(default=5.0, ge=0, description="Weight of how far lips and lids stand apart, with I2L.")
     i2l_start: float = Field(default=0.3, ge=0, le=1, description="Share of the steps before Omega is asked.")
     i2l_pictures: int = Field(default=6, ge=1, description="Pictures in a step that Omega looks at.")
     l2i_gan: float = Field(default=0.1, ge=0)
@@ -71,19 +86,27 @@ class TL2FTraining(_Frozen):
     converter_learning_rate: float = Field(
         default=5e-5, ge=0, description="Of Phi and Psi, which learn on in the GAN phase. 0: they stay as they are."
     )
+    converter_batch: int = Field(
+        default=16, ge=1, description="Frames of each identity that they learn from in a step."
+    )
     converted: int = Field(default=3, ge=0, description="Pictures in a step from other people's converted landmarks.")
+    paired: bool = Field(
+        default=True,
+        description="Bend a frame to each of the converted landmarks, for every term. False: they go to D alone (eq. 6).",
+    )
     warped: float = Field(default=0.3, ge=0, le=1, description="Share of the frames warped to landmarks not seen.")
     rare: float = Field(default=0.3, ge=0, le=1, description="Share of the frames drawn for how seldom they are.")
     detail_weight: float = Field(default=3.0, ge=1, description="Weight of eyes and lips in L2I.")
     noise: float = Field(default=0.001, ge=0, description="Spread of the landmarks' jitter, in crop units.")
     feature_weight: float = Field(default=9.0, ge=1, description="Weight of lips and lids in I2L.")
+    jaw_weight: float = Field(default=0.5, gt=0, description="Weight of the jaw in I2L.")
     ema: float = Field(default=0.997, ge=0, lt=1, description="Decay of the averaged Theta, which is what is exported.")
 
 
 class TrainingConfig(_Frozen):
     """Everything that decides what a run learns, but its data."""
 
-    preset: Literal["default", "quick", "authors"] = "default"
+    preset: Literal["default", "quick", "paper"] = "default"
     seed: int = 0
     converter: ConverterTraining = ConverterTraining()
     tl2f: TL2FTraining = TL2FTraining()
@@ -99,9 +122,48 @@ PRESETS = {
         converter=ConverterTraining(steps=400),
         tl2f=TL2FTraining(steps=240, ema=0.98),
     ),
-    "authors": TrainingConfig(
-        preset="authors",
-        converter=ConverterTraining(network=ConverterConfig(hidden=512)),
-        tl2f=TL2FTraining(network=AUTHORS_TL2F),
+    "paper": TrainingConfig(
+        preset="paper",
+        converter=ConverterTraining(
+            network=ConverterConfig(hidden=512),
+            steps=45_000,
+            batch=4,
+            optimiser="rmsprop",
+            learning_rate=1e-5,
+            schedule="constant",
+            transfer=0,
+            feature_weight=1,
+            jaw_weight=1,
+            noise=0,
+        ),
+        tl2f=TL2FTraining(
+            network=AUTHORS_TL2F,
+            discriminator=DiscriminatorConfig(channels=(64, 128, 256, 512), spectral_norm=False),
+            steps=400_000,
+            batch=1,
+            whiten=False,
+            optimiser="rmsprop",
+            schedule="steps",
+            learning_rate=6e-5,
+            gan_start=0,
+            i2l_start=0,
+            l2i=1,
+            i2l=1,
+            l2i_gan=1,
+            feature_matching=0,
+            gan_loss="log",
+            converter_learning_rate=1e-5,
+            converter_batch=4,
+            converted=1,
+            paired=False,
+            warped=0,
+            rare=0,
+            detail_weight=1,
+            noise=0,
+            feature_weight=1,
+            jaw_weight=1,
+            ema=0,
+        ),
     ),
 }
+"""The paper's own recipe (section 3.1) is `paper`; `docs/method.md` says what is still not as the authors had it."""

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from shared.landmarks import Scheme
+
 
 def landmark_distance(points: Tensor, wanted: Tensor, weights: Tensor | None = None) -> Tensor:
     """||points - wanted||_2 over all points of a face, point i counted `weights[i]` times (default 1)."""
@@ -18,6 +20,15 @@ def landmark_distance(points: Tensor, wanted: Tensor, weights: Tensor | None = N
         squared = squared * weights
     # A distance of nothing has no gradient to give; the epsilon keeps it from giving NaN.
     return (squared.sum(dim=-1) + 1e-12).sqrt().mean()
+
+
+def opening_distance(points: Tensor, wanted: Tensor, scheme: Scheme) -> Tensor:
+    """Mean distance of how lids and lips stand apart, upper to lower point, from how they should."""
+    errors = []
+    for upper, lower in scheme.openings.values():
+        apart, should = (each[:, list(upper)] - each[:, list(lower)] for each in (points, wanted))  # (B, n, 2)
+        errors.append((apart - should).square().sum(dim=2).add(1e-12).sqrt().mean())
+    return torch.stack(errors).mean()
 
 
 def l2i(made: Tensor, picture: Tensor, weights: Tensor | None = None) -> Tensor:

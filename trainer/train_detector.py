@@ -1,7 +1,9 @@
 """Learn Omega, the differentiable landmark detector, from the faces at hand and the landmarks they come with.
 
 Few people's faces are at hand, and Omega is to read faces that nobody filmed: each step bends some of them to other
-people's shapes, and shows all of them as other cameras would.
+people's shapes, and shows all of them as other cameras would. The last steps show them as Theta makes them, upright and
+clear, and ask besides how far lips and lids stand apart: by a pixel or two, which is what tells a shut mouth from one
+that is about to speak.
 """
 
 from collections.abc import Sequence
@@ -22,7 +24,7 @@ from trainer.config import DetectorTraining
 from trainer.dataset import FrameDataset, Split
 from trainer.device import autocast
 from trainer.identities import Retarget, exaggerate, weigh_points
-from trainer.losses import heatmap_divergence, landmark_distance
+from trainer.losses import heatmap_divergence, landmark_distance, opening_distance
 from trainer.networks.hourglass import Hourglass
 from trainer.warp import warp_pictures
 
@@ -52,7 +54,7 @@ def train_detector(
     omega = Hourglass(config.network)
     omega.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(omega.parameters(), config.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, config.steps, pct_start=0.1)
+    schedule = make_schedule(optimiser, config, fine=False)
     retarget = Retarget(scheme)
     weights = weigh_points(scheme, config.feature_weight).to(device)
 
@@ -61,8 +63,10 @@ def train_detector(
     if (saved := load_checkpoint(path, config)) is not None:
         omega.load_state_dict(saved["omega"])
         optimiser.load_state_dict(saved["optimiser"])
-        schedule.load_state_dict(saved["schedule"])
         first = saved["step"]
+        if first > config.steps:
+            schedule = make_schedule(optimiser, config, fine=True)
+        schedule.load_state_dict(saved["schedule"])
 
     def save(step: int) -> None:
         state = {"step": step, "omega": omega.state_dict()}
@@ -70,17 +74,23 @@ def train_detector(
         save_checkpoint(path, config, state)
 
     clock = CheckpointClock()
-    progress = tqdm(range(first, config.steps), "detector", config.steps, initial=first, unit="step")
+    total = config.steps + config.fine_steps
+    progress = tqdm(range(first, total), "detector", total, initial=first, unit="step")
     for step in progress:
         # What a step draws hangs on its number alone, so that a resumed run is the same run.
         torch.manual_seed(config.seed * 1_000_003 + step)
-        pictures, landmarks = draw_faces(faces, scheme, config, retarget)
+        fine = step >= config.steps
+        if step == config.steps:
+            schedule = make_schedule(optimiser, config, fine)
+        pictures, landmarks = draw_faces(faces, scheme, config, retarget, fine)
         landmarks, pictures = landmarks.to(device), pictures.to(device, memory_format=torch.channels_last)
         with autocast(device):
             found, heatmaps = omega(pictures)
         distance = landmark_distance(found, landmarks, weights)
         few = slice(max(1, config.batch // 4))  # Enough to shape the heatmaps, and a quarter of the time.
         loss = distance + config.divergence * heatmap_divergence(heatmaps[few], landmarks[few], config.sigma)
+        if fine:
+            loss = loss + config.opening * opening_distance(found, landmarks, scheme)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -90,13 +100,21 @@ def train_detector(
             progress.set_postfix(distance=f"{distance.item():.4f}", samples_s=f"{rate:.1f}", refresh=False)
         if clock.is_due():
             save(step + 1)
-    if first < config.steps:
-        save(config.steps)
+    if first < total:
+        save(total)
     return omega.cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload,no-any-return]
 
 
+def make_schedule(
+    optimiser: torch.optim.Optimizer, config: DetectorTraining, fine: bool
+) -> torch.optim.lr_scheduler.OneCycleLR:
+    """A short rise and a long cosine down, for the first steps or for the fine ones after them."""
+    rate, steps = (config.fine_learning_rate, config.fine_steps) if fine else (config.learning_rate, config.steps)
+    return torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, steps, pct_start=0.1)
+
+
 def draw_faces(
-    faces: Sequence[LabelledFaces], scheme: Scheme, config: DetectorTraining, retarget: Retarget
+    faces: Sequence[LabelledFaces], scheme: Scheme, config: DetectorTraining, retarget: Retarget, fine: bool
 ) -> tuple[Tensor, Tensor]:
     """Pictures (B, 3, H, W) and landmarks (B, N, 2): as filmed or reshaped, then as another camera sees them."""
     shares = torch.randint(len(faces), (config.batch,)).bincount(minlength=len(faces)).tolist()
@@ -114,8 +132,11 @@ def draw_faces(
             filmed = torch.cat([wanted, filmed[bent:]])
         pictures.append(shown)
         landmarks.append(filmed)
-    moved = move_heads(*mirror(torch.cat(pictures), torch.cat(landmarks), scheme.flip))
-    return degrade(change_light(moved[0])), moved[1]
+    mirrored = mirror(torch.cat(pictures), torch.cat(landmarks), scheme.flip)
+    if fine:
+        return move_heads(*mirrored, roll=0.08, zoom=0.05, shift=0.01)
+    shown, moved = move_heads(*mirrored)
+    return degrade(change_light(shown)), moved
 
 
 @torch.no_grad()
