@@ -92,7 +92,7 @@ class TL2FTraining(_Frozen):
     converted: int = Field(default=3, ge=0, description="Pictures in a step from other people's converted landmarks.")
     paired: bool = Field(
         default=True,
-        description="Bend a frame to each of the converted landmarks, for every term. False: they go to D alone (eq. 6).",
+        description="Bend a frame to each of the converted landmarks, for all terms. False: they go to D alone (eq. 6).",
     )
     warped: float = Field(default=0.3, ge=0, le=1, description="Share of the frames warped to landmarks not seen.")
     rare: float = Field(default=0.3, ge=0, le=1, description="Share of the frames drawn for how seldom they are.")

@@ -8,6 +8,7 @@ LandmarkGANError
     ├── TooFewFramesError   media with too little of the target's face in it
     ├── TargetError         a target that can't be trained with what is there
     ├── DeviceError         a CUDA that was asked for and is not there
+    ├── ProcessesError      processes that can't share the training: too many for its batches or for the GPUs
     ├── CheckpointError     a checkpoint that is damaged or of another configuration
     ├── ServiceError        a service that did not start, or did not answer as it should, while it was measured
     ├── RecognitionUnavailableError  the packages that measure identity are not installed
@@ -43,6 +44,10 @@ class TargetError(TrainerError):
 
 class DeviceError(TrainerError):
     """A device that was asked for and is not there."""
+
+
+class ProcessesError(TrainerError):
+    """Processes that can't share a training: too many for its batches, or for the GPUs that are there."""
 
 
 class CheckpointError(TrainerError):

@@ -18,6 +18,7 @@ from trainer.export import export_bundle
 from trainer.networks.converter import Converter
 from trainer.networks.tl2f import PICTURE_SIZE, TL2F
 from trainer.omega import load_omega
+from trainer.processes import ALONE, Processes
 from trainer.train_converter import ConverterLesson, ConverterModel, Identity, make_identity, train_converter
 from trainer.train_tl2f import Teachers, train_tl2f
 
@@ -33,11 +34,12 @@ class Course:
     runs_dir: Path
     models_dir: Path
     learned_from: str  # see `fingerprint_converter`
+    processes: Processes = ALONE
 
     def train_converter(self, config: ConverterTraining, folder: Path) -> ConverterModel:
         """Phi, and Psi of every identity."""
         lesson = ConverterLesson(self.lesson.identities, self.lesson.scheme, self.lesson.rule, config)
-        return train_converter(lesson, self.config.seed, folder)
+        return train_converter(lesson, self.config.seed, folder, self.processes)
 
     def train_generator(self, config: TL2FTraining, folder: Path) -> tuple[TL2F, Converter]:
         """Theta, and the converter trained on beside it, which all targets of the same data begin with."""
@@ -59,27 +61,46 @@ class Course:
             rule=self.lesson.rule,
         )
         teachers = Teachers(self.lesson, omega)
-        return train_tl2f(target, frames, model, teachers, config, self.config.seed, self.device, folder)
+        seed = self.config.seed
+        return train_tl2f(target, frames, model, teachers, config, seed, self.device, folder, self.processes)
 
 
 def train_target(
-    target: str, config: TrainingConfig, device_name: str, data_dir: Path, runs_dir: Path, models_dir: Path
-) -> Path:
-    """Train one target from its prepared dataset, and export it; the bundle's folder. Raises TrainerError."""
-    course = prepare_course(target, config, device_name, data_dir, runs_dir, models_dir)
+    target: str,
+    config: TrainingConfig,
+    device_name: str,
+    data_dir: Path,
+    runs_dir: Path,
+    models_dir: Path,
+    processes: Processes = ALONE,
+) -> Path | None:
+    """Train one target from its prepared dataset, and export it; the bundle's folder. Raises TrainerError.
+
+    Of several processes the first exports; for the others there is no bundle.
+    """
+    course = prepare_course(target, config, device_name, data_dir, runs_dir, models_dir, processes)
     folder = runs_dir / f"{target}-{config.preset}-{course.learned_from}"
     theta, converter = course.train_generator(course.config.tl2f, folder)
+    if not processes.leads:
+        return None
     return export_bundle(course.dataset, converter, theta, course.config, models_dir)
 
 
 def prepare_course(
-    target: str, config: TrainingConfig, device_name: str, data_dir: Path, runs_dir: Path, models_dir: Path
+    target: str,
+    config: TrainingConfig,
+    device_name: str,
+    data_dir: Path,
+    runs_dir: Path,
+    models_dir: Path,
+    processes: Processes = ALONE,
 ) -> Course:
     """Open the target's dataset, and every other that can teach the encoder: same scheme and crop rule.
 
     Raises TrainerError, before any training.
     """
-    device = pick_device(device_name)
+    device = processes.place(pick_device(device_name))
+    check_shares(config, processes)
     dataset = FrameDataset(data_dir / target)
     if dataset.manifest.size != PICTURE_SIZE:
         raise TargetError(
@@ -93,7 +114,19 @@ def prepare_course(
     }
     config = fit_to_scheme(config, scheme.count)
     lesson = ConverterLesson(identities, scheme, dataset.manifest.crop, config.converter)
-    return Course(dataset, lesson, config, device, runs_dir, models_dir, fingerprint_converter(datasets, config))
+    learned_from = fingerprint_converter(datasets, config)
+    return Course(dataset, lesson, config, device, runs_dir, models_dir, learned_from, processes)
+
+
+def check_shares(config: TrainingConfig, processes: Processes) -> None:
+    """Raise ProcessesError where these processes can't share what a step learns from."""
+    processes.check_share("the converter's batch", config.converter.batch)
+    processes.check_share("the generator's batch", config.tl2f.batch)
+    processes.check_share("the batch of the converter beside the generator", config.tl2f.converter_batch)
+    if not config.tl2f.paired:
+        processes.check_share("the converted landmarks of a step", config.tl2f.converted)
+    processes.check_least("the pictures that Omega looks at", config.tl2f.i2l_pictures)
+    processes.check_least("the pictures that D looks at", config.tl2f.gan_pictures)
 
 
 def find_identities(dataset: FrameDataset, data_dir: Path) -> Mapping[str, FrameDataset]:

@@ -18,8 +18,11 @@ from shared.neutral import find_neutral
 from trainer.checkpoint import CheckpointClock, load_checkpoint, save_checkpoint
 from trainer.config import ConverterTraining
 from trainer.identities import Retarget, ShapeRange, exaggerate, recrop, turn_roll, weigh_points
+from trainer.log import LOG_STEPS, open_log
 from trainer.losses import l2l, landmark_distance, x_l2l
 from trainer.networks.converter import Converter, Decoder, Encoder, normalise_l2
+from trainer.optimisers import make_optimiser
+from trainer.processes import ALONE, Processes
 
 
 @dataclass(frozen=True)
@@ -93,31 +96,40 @@ class ConverterLesson:
         model.fit_statistics(self.identities, self.retarget)
         return model
 
-    def loss(self, model: ConverterModel, batch: int) -> Tensor:
-        """All the converter's terms on `batch` frames of each identity, the mean over identities."""
-        losses = [self._loss_of(model, name, batch) for name in self.identities]
-        return torch.stack(losses).mean()
+    def loss(self, model: ConverterModel, batch: int, mine: slice = slice(None)) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """All the converter's terms on `batch` frames of each identity, the mean over identities; then each one apart.
 
-    def _loss_of(self, model: ConverterModel, name: str, batch: int) -> Tensor:
+        Of the frames drawn, those of the rows `mine` are learned from.
+        """
+        losses, terms = zip(*(self._loss_of(model, name, batch, mine) for name in self.identities), strict=True)
+        apart = {name: torch.stack([each[name] for each in terms]).mean() for name in terms[0]}
+        return torch.stack(losses).mean(), apart
+
+    def _loss_of(self, model: ConverterModel, name: str, batch: int, mine: slice) -> tuple[Tensor, dict[str, Tensor]]:
         person, config = self.identities[name], self.config
         chosen = torch.randint(len(person.landmarks), (batch,))
-        frames = person.landmarks[chosen]
-        frames = frames + torch.randn_like(frames) * config.noise  # (B, N, 2)
+        drawn = person.landmarks[chosen]
+        drawn = drawn + torch.randn_like(drawn) * config.noise  # (batch, N, 2)
+        frames = drawn[mine]  # (B, N, 2)
 
         # The person as filmed: L2L, and X-L2L there and back through everybody else.
         latent = model.phi(frames)
         neutral_frames = normalise_l2(self.retarget.move(frames, person.neutral, model.average))  # L', without identity
         rebuilt = model.psi[name](latent)
-        loss = config.l2l * l2l(rebuilt, frames, latent, neutral_frames, self.weights)
+        terms = {"l2l": l2l(rebuilt, frames, latent, neutral_frames, self.weights)}
+        loss = config.l2l * terms["l2l"]
         for other in self.identities:
             if other != name and config.x_l2l > 0:
                 cycled = model.psi[name](model.phi(model.psi[other](latent)))
-                loss = loss + config.x_l2l * x_l2l(cycled, frames, self.weights) / (len(self.identities) - 1)
+                cycle, others = x_l2l(cycled, frames, self.weights), len(self.identities) - 1
+                terms["x_l2l"] = terms.get("x_l2l", 0) + cycle / others
+                loss = loss + config.x_l2l * cycle / others
         if config.transfer > 0:
-            loss = loss + config.transfer * self._transfer(model, person, frames)
-        return loss
+            terms["transfer"] = self._transfer(model, person, drawn, mine)
+            loss = loss + config.transfer * terms["transfer"]
+        return loss, {name: term.detach() for name, term in terms.items()}
 
-    def _transfer(self, model: ConverterModel, person: Identity, frames: Tensor) -> Tensor:
+    def _transfer(self, model: ConverterModel, person: Identity, frames: Tensor, mine: slice) -> Tensor:
         """The same expressions, exaggerated or mirrored, on somebody who never was: everybody's answer is known."""
         identities, retarget, config = self.identities, self.retarget, self.config
         acted = exaggerate(frames, person.neutral, retarget, config.exaggeration)
@@ -126,6 +138,7 @@ class ConverterLesson:
         partner = identities[list(identities)[int(torch.randint(len(identities), ()))]].neutral
         between = person.neutral + (partner - person.neutral) * torch.rand(len(acted), 1, 1)
         stranger = recrop(retarget.move(acted, person.neutral, retarget.vary(between)), self.rule)
+        acted, stranger = acted[mine], stranger[mine]
         latent = model.phi(stranger)
         wanted = normalise_l2(retarget.move(acted, person.neutral, model.average))
         loss = landmark_distance(latent, wanted, self.weights)
@@ -135,13 +148,33 @@ class ConverterLesson:
         return loss
 
 
-def train_converter(lesson: ConverterLesson, seed: int, folder: Path) -> ConverterModel:
+class Learner(nn.Module):
+    """The converter with its lesson: a forward pass is all that a step asks of it, so that processes can share it."""
+
+    def __init__(self, model: ConverterModel, lesson: ConverterLesson) -> None:
+        super().__init__()
+        self.model = model
+        self.lesson = lesson
+
+    def forward(
+        self, batch: int, mine: slice, target: str | None = None, sources: Tensor | None = None
+    ) -> tuple[Tensor, Mapping[str, Tensor], Tensor | None]:
+        """`ConverterLesson.loss`, and `sources` (k, N, 2) converted to the target where they are given."""
+        converted = None if target is None else self.model.of(target)(sources)
+        return *self.lesson.loss(self.model, batch, mine), converted
+
+
+def train_converter(lesson: ConverterLesson, seed: int, folder: Path, processes: Processes = ALONE) -> ConverterModel:
     """Train on the CPU (the networks are small), going on from ``folder/converter.pt`` where there is one."""
     config = lesson.config
     torch.manual_seed(seed)
     model = lesson.make_model()
-    optimiser = torch.optim.Adam(model.parameters(), config.learning_rate, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
+    optimiser = make_optimiser(config.optimiser, model.parameters(), config.learning_rate, betas=(0.9, 0.99))
+    schedule = (
+        torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
+        if config.schedule == "cosine"
+        else torch.optim.lr_scheduler.ConstantLR(optimiser, factor=1.0)
+    )
 
     path = folder / "converter.pt"
     first = 0
@@ -154,25 +187,35 @@ def train_converter(lesson: ConverterLesson, seed: int, folder: Path) -> Convert
     def save(step: int) -> None:
         state = {"step": step, "model": model.state_dict()}
         state |= {"optimiser": optimiser.state_dict(), "schedule": schedule.state_dict()}
-        save_checkpoint(path, config, state)
+        if processes.leads:
+            save_checkpoint(path, config, state)
 
+    learner = processes.distribute(Learner(model, lesson))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # Layers this small spend more time handing work between threads than doing it.
     clock = CheckpointClock()
-    progress = tqdm(range(first, config.steps), "converter", config.steps, initial=first, unit="step")
+    progress = tqdm(
+        range(first, config.steps), "converter", config.steps, initial=first, unit="step", disable=not processes.leads
+    )
     try:
-        for step in progress:
-            # What a step draws hangs on its number alone, so that a resumed run is the same run.
-            torch.manual_seed(seed * 1_000_003 + step)
-            loss = lesson.loss(model, config.batch)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            schedule.step()
-            if step % 50 == 0:
-                progress.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
-            if clock.is_due():
-                save(step + 1)
+        with open_log(folder, first, processes.leads) as log:
+            for step in progress:
+                # What a step draws hangs on its number alone, so that a resumed run is the same run.
+                torch.manual_seed(seed * 1_000_003 + step)
+                loss, terms, _ = learner(config.batch, processes.rows)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                if step % LOG_STEPS == 0:
+                    values = processes.average({"loss": loss, **terms})
+                    progress.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
+                    speed = config.batch * len(lesson.identities) * (progress.format_dict["rate"] or 0)
+                    rates = {"learning_rate": schedule.get_last_lr()[0], "samples_per_second": speed}
+                    log.add_scalars(step, values | rates)
+                schedule.step()
+                if clock.is_due():
+                    log.flush()
+                    save(step + 1)
     finally:
         torch.set_num_threads(threads)
     if first < config.steps:

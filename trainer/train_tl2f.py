@@ -1,8 +1,8 @@
 """Learn Theta, the landmark-to-face generator of one target, against the discriminator D (eq. 2, 3 and 6).
 
 First L2I alone, which places everything and blurs it; then I2L too, in which Omega reads the landmarks off the made
-picture; then the GAN terms, which sharpen it, and with which Phi and Psi learn on beside Theta, held to their own terms:
-among what Theta is asked for are other people's landmarks as the converter has them now.
+picture; then the GAN terms, which sharpen it, and with which Phi and Psi learn on beside Theta, held to their own
+terms: among what Theta is asked for are other people's landmarks as the converter has them now.
 """
 
 import copy
@@ -133,20 +133,20 @@ def train_tl2f(
                 )
                 asked = torch.cat([converted, asked[foreign:]])
             pictures = batch.pictures.to(device, memory_format=torch.channels_last)  # (P, 3, H, W)
-            landmarks = batch.landmarks[-len(pictures) :].to(device)  # (P, N, 2)
+            start = len(asked) - len(pictures)  # of those with a picture
+            landmarks = batch.landmarks[start:].to(device)  # (P, N, 2)
 
             with autocast(device):
                 made = generator((asked + batch.jitter).to(device))
             made = made.float()  # (B, 3, H, W)
-            answers = made[-len(pictures) :]  # (P, 3, H, W)
             pixels = weigh_pixels(landmarks, details, config.detail_weight)
-            terms = {"l2i": share(paired) * l2i(answers, pictures, pixels)}
+            terms = {"l2i": share(paired) * l2i(made[start:], pictures, pixels)}
             loss = config.l2i * terms["l2i"]
 
             # Omega reads the landmarks off what was made: bent frames first, which are hardest.
             if teachers.omega is not None and config.i2l > 0 and step >= i2l_from:
                 with autocast(device):
-                    found, _ = teachers.omega(answers[: take(seen)])
+                    found, _ = teachers.omega(made[start : start + take(seen)])
                 terms["i2l"] = share(seen) * i2l(found, landmarks[: take(seen)], weights)
                 loss = loss + config.i2l * terms["i2l"]
 
