@@ -92,7 +92,7 @@ class TL2FTraining(_Frozen):
     converted: int = Field(default=3, ge=0, description="Pictures in a step from other people's converted landmarks.")
     paired: bool = Field(
         default=True,
-        description="Bend a frame to each of the converted landmarks, for all terms. False: they go to D alone (eq. 6).",
+        description="Bend a frame to each converted face, for all terms. False: converted faces go to D alone (eq. 6).",
     )
     warped: float = Field(default=0.3, ge=0, le=1, description="Share of the frames warped to landmarks not seen.")
     rare: float = Field(default=0.3, ge=0, le=1, description="Share of the frames drawn for how seldom they are.")
@@ -149,6 +149,7 @@ PRESETS = {
             i2l_start=0,
             l2i=1,
             i2l=1,
+            opening=0,
             l2i_gan=1,
             feature_matching=0,
             gan_loss="log",

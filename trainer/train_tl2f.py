@@ -23,7 +23,7 @@ from trainer.config import TL2FTraining
 from trainer.device import autocast
 from trainer.identities import Retarget, detail_points, weigh_points
 from trainer.log import LOG_STEPS, open_log
-from trainer.losses import feature_matching, i2l, l2i, l2i_gan_discriminator, l2i_gan_generator
+from trainer.losses import feature_matching, i2l, l2i, l2i_gan_discriminator, l2i_gan_generator, opening_distance
 from trainer.networks.converter import Converter
 from trainer.networks.discriminator import PatchDiscriminator
 from trainer.networks.hourglass import Hourglass
@@ -147,8 +147,10 @@ def train_tl2f(
             if teachers.omega is not None and config.i2l > 0 and step >= i2l_from:
                 with autocast(device):
                     found, _ = teachers.omega(made[start : start + take(seen)])
-                terms["i2l"] = share(seen) * i2l(found, landmarks[: take(seen)], weights)
-                loss = loss + config.i2l * terms["i2l"]
+                wanted = landmarks[: take(seen)]
+                terms["i2l"] = share(seen) * i2l(found, wanted, weights)
+                terms["opening"] = share(seen) * opening_distance(found, wanted, frames.scheme)
+                loss = loss + config.i2l * terms["i2l"] + config.opening * terms["opening"]
 
             if adversarial:
                 # D learns to tell filmed from made ...
