@@ -27,8 +27,9 @@ lint: $(VENV)/.has-service+trainer+fan+dev ## Check style and types alone
 data: $(VENV)/.has-trainer ## Fetch the sample media, prepare the datasets franck and cap [ARGS=…]
 	@$(RUN) -m trainer data $(ARGS)
 
-train: $(VENV)/.has-trainer ## Train a target: TARGET=name [VIDEO="a.mp4 b.mp4" | PHOTOS=dir | CELEBV=dir] [QUICK=1] [ARGS=…]
-	@$(RUN) -m trainer train $(if $(TARGET),--target '$(TARGET)') $(if $(VIDEO),--video $(VIDEO)) \
+train: $(VENV)/.has-trainer ## Train a target: TARGET=name [VIDEO=… | PHOTOS=dir | CELEBV=dir] [QUICK=1] [PROCS=2] [ARGS=…]
+	@$(RUN) $(if $(PROCS),-m torch.distributed.run --standalone --nproc-per-node='$(PROCS)') -m trainer train \
+		$(if $(TARGET),--target '$(TARGET)') $(if $(VIDEO),--video $(VIDEO)) \
 		$(if $(PHOTOS),--photos '$(PHOTOS)') $(if $(CELEBV),--celebv '$(CELEBV)') $(if $(QUICK),--quick) $(ARGS)
 
 train-detector: $(VENV)/.has-trainer ## Train the detector hourglass [WFLW=dir | DATASETS="franck cap"] [DEVICE=cuda] [ARGS=…]

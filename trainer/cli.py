@@ -99,9 +99,7 @@ def _add_train(commands: Commands) -> None:
     parser.add_argument("--one-person", action="store_true", help="the media show nobody else: keep every frame's face")
     parser.add_argument("--scheme", choices=sorted(SCHEMES), default="ibug68", help="landmark scheme (default: ibug68)")
     preset = parser.add_mutually_exclusive_group()
-    preset.add_argument(
-        "--preset", choices=("default", "quick", "authors"), default="default", help="sizes and schedule"
-    )
+    preset.add_argument("--preset", choices=("default", "quick", "paper"), default="default", help="sizes and schedule")
     preset.add_argument(
         "--quick",
         dest="preset",
@@ -117,23 +115,28 @@ def _add_train(commands: Commands) -> None:
 
 
 def run_train(options: argparse.Namespace) -> None:
-    """Prepare the target's dataset where that is still to do, then train."""
-    manifest = prepare_target(options)
-    print(manifest.describe())
-    if options.preset != "quick" and manifest.scheme == IBUG68.name:
-        prepare_companions(options)
-    from trainer.config import PRESETS  # torch, which `data` and wrong arguments need not wait for
-    from trainer.train import train_target
+    """Prepare the target's dataset where that is still to do, then train; under torchrun, with the other processes."""
+    from trainer.processes import join_processes  # torch, which `data` need not wait for
 
-    bundle = train_target(
-        options.target,
-        PRESETS[options.preset],
-        options.device,
-        data_dir=options.data_dir,
-        runs_dir=options.runs_dir,
-        models_dir=options.models_dir,
-    )
-    print(f"The bundle is in {bundle}. Serve it with: make serve")
+    with join_processes() as processes:
+        with processes.lead_first():
+            manifest = prepare_target(options)
+            print(manifest.describe())
+            if options.preset != "quick" and manifest.scheme == IBUG68.name:
+                prepare_companions(options)
+        from trainer.config import PRESETS
+        from trainer.train import train_target
+
+        bundle = train_target(
+            options.target,
+            PRESETS[options.preset],
+            options.device,
+            data_dir=options.data_dir,
+            runs_dir=options.runs_dir,
+            models_dir=options.models_dir,
+            processes=processes,
+        )
+        print(f"The bundle is in {bundle}. Serve it with: make serve")
 
 
 def _add_train_detector(commands: Commands) -> None:

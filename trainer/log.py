@@ -22,17 +22,17 @@ class TrainingLog:
         """One point of each curve."""
         if self.writer is not None:
             for name, value in values.items():
-                self.writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+                self.writer.add_scalar(name, value, step)
 
     def add_picture(self, step: int, name: str, picture: Image8) -> None:
         """A picture (H, W, 3)."""
         if self.writer is not None:
-            self.writer.add_image(name, picture, step, dataformats="HWC")  # type: ignore[no-untyped-call]
+            self.writer.add_image(name, picture, step, dataformats="HWC")
 
     def flush(self) -> None:
         """Have what was added on the disk."""
         if self.writer is not None:
-            self.writer.flush()  # type: ignore[no-untyped-call]
+            self.writer.flush()
 
 
 @contextmanager
@@ -41,5 +41,5 @@ def open_log(folder: Path, first: int, writes: bool) -> Iterator[TrainingLog]:
     if not writes:
         yield TrainingLog(None)
         return
-    with SummaryWriter(folder, purge_step=first) as writer:  # type: ignore[no-untyped-call]
+    with SummaryWriter(folder, purge_step=first) as writer:
         yield TrainingLog(writer)

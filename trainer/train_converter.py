@@ -210,7 +210,7 @@ def train_converter(lesson: ConverterLesson, seed: int, folder: Path, processes:
                     values = processes.average({"loss": loss, **terms})
                     progress.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
                     speed = config.batch * len(lesson.identities) * (progress.format_dict["rate"] or 0)
-                    rates = {"learning_rate": schedule.get_last_lr()[0], "samples_per_second": speed}
+                    rates = {"learning_rate": float(schedule.get_last_lr()[0]), "samples_per_second": speed}
                     log.add_scalars(step, values | rates)
                 schedule.step()
                 if clock.is_due():

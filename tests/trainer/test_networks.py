@@ -221,5 +221,5 @@ def test_widths_are_frozen_and_checked(config: type) -> None:
 
 
 def test_presets_name_networks_of_their_size() -> None:
-    assert PRESETS["authors"].tl2f.network == AUTHORS_TL2F
+    assert PRESETS["paper"].tl2f.network == AUTHORS_TL2F
     assert PRESETS["default"].tl2f.network == PRESETS["quick"].tl2f.network == TL2FConfig()

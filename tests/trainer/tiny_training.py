@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from shared.landmarks import IBUG68
 from shared.neutral import find_neutral
@@ -92,6 +93,19 @@ def make_model(lesson: ConverterLesson) -> ConverterModel:
     """The converter that `train` begins with."""
     torch.manual_seed(7)
     return lesson.make_model()
+
+
+def read_log(folder: Path) -> EventAccumulator:
+    """The event files in a run's folder, as TensorBoard shows them."""
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return events
+
+
+def read_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Every curve of a run: its points, by step."""
+    events = read_log(folder)
+    return {name: [(each.step, each.value) for each in events.Scalars(name)] for name in events.Tags()["scalars"]}
 
 
 def load(folder: Path, config: TL2FTraining = TL2F_TRAINING) -> dict[str, Any]:
