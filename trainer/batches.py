@@ -115,7 +115,10 @@ def _plan_batch(
     rare = torch.multinomial(frames.rarity, config.batch, replacement=True)
     chosen = torch.where(torch.rand(config.batch) < config.rare, rare, chosen)
     own = frames.landmarks[chosen]
-    acted = turn_roll(exaggerate(own, frames.neutral, retarget, spread=0.35), spread=0.07)
+    acted = exaggerate(own, frames.neutral, retarget, spread=0.35)
+    # No two features keep their filmed ratio: Theta is to draw each from its own points, not to know the frame by all.
+    shapes = retarget.vary(frames.neutral.expand_as(own), size=0.06, shift=0.008)
+    acted = turn_roll(retarget.move(acted, frames.neutral, shapes), spread=0.07)
     bent = torch.rand(config.batch) < config.warped
     own = torch.where(bent[:, None, None], recrop(acted, frames.rule), own)
     plan = _Plan(frames.foreign[:0], own, chosen, bent)

@@ -59,7 +59,7 @@ class TL2FTraining(_Frozen):
 
     network: TL2FConfig = TL2FConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
-    steps: int = Field(default=3000, ge=1)
+    steps: int = Field(default=2700, ge=1)
     batch: int = Field(default=8, ge=1)
     whiten: bool = Field(default=True, description="Give Theta landmarks whitened by the training set's covariance.")
     optimiser: Literal["adam", "rmsprop"] = "adam"
@@ -73,7 +73,7 @@ class TL2FTraining(_Frozen):
     )
     decay: float = Field(default=0.9, gt=0, le=1, description="What a step of `steps` multiplies the rate by.")
     decay_every: int = Field(default=2500, ge=1, description="Iterations between two steps of `steps`.")
-    gan_start: float = Field(default=0.68, ge=0, le=1, description="Share of the steps before the GAN terms begin.")
+    gan_start: float = Field(default=0.64, ge=0, le=1, description="Share of the steps before the GAN terms begin.")
     l2i: float = Field(default=12.0, ge=0)
     i2l: float = Field(default=0.3, ge=0)
     opening: float = Field(default=5.0, ge=0, description="Weight of how far lips and lids stand apart, with I2L.")
@@ -94,7 +94,7 @@ class TL2FTraining(_Frozen):
         default=True,
         description="Bend a frame to each converted face, for all terms. False: converted faces go to D alone (eq. 6).",
     )
-    warped: float = Field(default=0.3, ge=0, le=1, description="Share of the frames warped to landmarks not seen.")
+    warped: float = Field(default=0.5, ge=0, le=1, description="Share of the frames warped to landmarks not seen.")
     rare: float = Field(default=0.3, ge=0, le=1, description="Share of the frames drawn for how seldom they are.")
     detail_weight: float = Field(default=3.0, ge=1, description="Weight of eyes and lips in L2I.")
     noise: float = Field(default=0.001, ge=0, description="Spread of the landmarks' jitter, in crop units.")
