@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from shared.bundle import read_bundle
 from tests.trainer.tiny_training import assert_same, read_curves
 from trainer.config import PRESETS, TL2FTraining, TrainingConfig
 from trainer.errors import ProcessesError
@@ -67,10 +68,10 @@ class Run:
         return saved
 
 
-def start(folder: Path, processes: int, break_in: int | None = None, status: int = 0) -> Run:
+def start(folder: Path, processes: int, break_in: int | None = None, status: int = 0, source: str = SCRIPT) -> Run:
     folder.mkdir(exist_ok=True)
     script = folder / "script.py"
-    script.write_text(SCRIPT)
+    script.write_text(source)
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
     command = [sys.executable, *launcher, str(script), str(folder), *([str(break_in)] if break_in else [])]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
@@ -119,6 +120,40 @@ def test_a_broken_run_goes_on_with_as_many_processes(together: Run, tmp_path: Pa
     for rank in range(2):
         assert_same(together.ended(rank), resumed.ended(rank))
     assert_same(together.checkpoint(), resumed.checkpoint())
+
+
+FROM_DATA = """
+import sys
+from pathlib import Path
+
+from tests.fixtures.acted import film_points, write_dataset
+from tests.trainer import tiny_training as tiny
+from trainer.config import TrainingConfig
+from trainer.processes import join_processes
+from trainer.train import train_target
+
+folder = Path(sys.argv[1])
+tl2f = tiny.TL2F_TRAINING.model_copy(update={"steps": 1, "i2l": 0.0})
+config = TrainingConfig(converter=tiny.CONVERTER.model_copy(update={"steps": 1}), tl2f=tl2f)
+with join_processes() as processes:
+    with processes.lead_first():
+        if not (folder / "data").exists():
+            print("prepared by", processes.rank)
+            write_dataset(folder / "data", "ada", film_points(24))
+    bundle = train_target("ada", config, "cpu", *(folder / name for name in ("data", "runs", "models")), processes)
+    print("bundle:", bundle and bundle.name)
+    (folder / f"rank{processes.rank}.txt").write_text(str(bundle))
+"""
+
+
+def test_the_first_process_prepares_and_exports_for_all(tmp_path: Path) -> None:
+    run = start(tmp_path, 2, source=FROM_DATA)
+    assert run.said.startswith("prepared by 0\n")
+    assert run.said.endswith("bundle: ada\n")
+    assert run.said.count("bundle") == 1
+    assert read_bundle(tmp_path / "models" / "ada").target == "ada"
+    assert (tmp_path / "rank0.txt").read_text() == str(tmp_path / "models" / "ada")
+    assert (tmp_path / "rank1.txt").read_text() == "None"
 
 
 def test_shares_make_the_mean_of_means_the_mean_of_all() -> None:
