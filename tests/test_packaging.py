@@ -160,6 +160,8 @@ def test_make_train_passes_its_variables_on() -> None:
     assert "-m trainer train --target 'me' --video a.mp4 b.mp4 --quick --device cpu" in video
     assert "--celebv '/data/CelebV'" in plan_make("train", "TARGET=macron", "CELEBV=/data/CelebV")
     assert "--photos 'my photos'" in plan_make("train", "TARGET=me", "PHOTOS=my photos")
+    shared = plan_make("train", "TARGET=me", "PROCS=2")
+    assert "-m torch.distributed.run --standalone --nproc-per-node='2' -m trainer train --target 'me'" in shared
 
 
 def test_serving_installs_no_trainer_extra() -> None:

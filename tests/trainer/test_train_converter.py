@@ -107,7 +107,7 @@ def test_the_papers_terms_are_as_in_the_paper(people: Mapping[str, Identity]) ->
     def measure(**changes: float) -> float:
         lesson = make_lesson(people, TINY.model_copy(update=plain | changes))
         torch.manual_seed(5)
-        return float(lesson.loss(model, TINY.batch).detach())
+        return float(lesson.loss(model, TINY.batch)[0].detach())
 
     torch.manual_seed(5)
     expected, there_and_back = 0.0, 0.0
@@ -141,7 +141,7 @@ def test_learning_lowers_the_terms_and_serves_a_face_it_never_saw(
     def measure(model: ConverterModel) -> float:
         torch.manual_seed(11)
         with torch.no_grad():
-            return float(lesson.loss(model, 16))
+            return float(lesson.loss(model, 16)[0])
 
     assert measure(trained) < 0.7 * measure(start)
 
