@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from shared.landmarks import IBUG68
 from trainer.losses import (
     feature_matching,
     i2l,
@@ -14,6 +15,7 @@ from trainer.losses import (
     l2i_gan_generator,
     l2l,
     landmark_distance,
+    opening_distance,
     x_l2l,
 )
 from trainer.networks.hourglass import read_heatmaps
@@ -79,6 +81,20 @@ def test_i2l_pulls_at_the_picture_through_the_heatmap() -> None:
     loss.backward()
     assert loss.item() == pytest.approx(1 / 4)
     torch.testing.assert_close(picture.grad.flatten(), torch.tensor([-1 / 8, 1 / 8]))  # a step raises the left pixel
+
+
+def test_openings_are_how_far_upper_and_lower_points_stand_apart() -> None:
+    upper, _ = IBUG68.openings["mouth"]
+    wanted = torch.zeros(1, 68, 2)
+    points = wanted.clone()
+    points[0, upper[0]] = torch.tensor(
+        [3.0, 4.0]
+    )  # 5 from where it should be, one of the pairs of one of three openings
+    expected = 5 / len(upper) / len(IBUG68.openings)
+    assert opening_distance(points, wanted, IBUG68).item() == pytest.approx(expected, abs=1e-5)
+    assert opening_distance(points + 7, wanted, IBUG68).item() == pytest.approx(
+        expected, abs=1e-5
+    )  # place is not asked
 
 
 def test_l2l_adds_what_psi_rebuilds_and_what_phi_says() -> None:
