@@ -87,9 +87,7 @@ def test_openings_are_how_far_upper_and_lower_points_stand_apart() -> None:
     upper, _ = IBUG68.openings["mouth"]
     wanted = torch.zeros(1, 68, 2)
     points = wanted.clone()
-    points[0, upper[0]] = torch.tensor(
-        [3.0, 4.0]
-    )  # 5 from where it should be, one of the pairs of one of three openings
+    points[0, upper[0]] = torch.tensor([3.0, 4.0])  # 5 away, one pair of one opening
     expected = 5 / len(upper) / len(IBUG68.openings)
     assert opening_distance(points, wanted, IBUG68).item() == pytest.approx(expected, abs=1e-5)
     assert opening_distance(points + 7, wanted, IBUG68).item() == pytest.approx(
