@@ -3,7 +3,7 @@
 LandmarkGANError (shared)
 └── ServiceError
     ├── UnsupportedImageError, ImageTooLargeError   (ImageErrors too)
-    ├── UnknownTargetError, DamagedTargetError, UnnamedTargetError
+    ├── UnknownTargetError, DamagedTargetError, UnnamedTargetError, UnknownSchemeError
     ├── NoFaceError, FaceIndexError, OptionError, MediaTypeError
     ├── QueueFullError, DeadlineError, NotReadyError, ClientGoneError
     └── StartError                                  ends the start; never an answer
@@ -38,6 +38,10 @@ class DamagedTargetError(ServiceError):
 
 class UnnamedTargetError(ServiceError):
     """A request that names no target, where there is no default."""
+
+
+class UnknownSchemeError(ServiceError):
+    """A landmark scheme that this version does not know."""
 
 
 class NoFaceError(ServiceError):

@@ -13,7 +13,7 @@ PICTURES = ("image/jpeg", "image/png", "image/webp")
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 REFUSALS = {
     "400": "A body that is not JSON or no form, or a damaged picture",
-    "404": "No such target",
+    "404": "No such target or scheme",
     "413": "A body or a picture too large",
     "415": "A content type or a picture format that is not read",
     "422": "Fields, landmarks or a picture that can't be used",

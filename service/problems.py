@@ -54,6 +54,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.UnsupportedImageError: Kind(415, "picture-format", "The picture's format is not supported"),
     errors.ImageTooLargeError: Kind(413, "picture-too-large", "The picture is too large"),
     errors.UnknownTargetError: Kind(404, "unknown-target", "There is no such target"),
+    errors.UnknownSchemeError: Kind(404, "unknown-scheme", "There is no such landmark scheme"),
     errors.DamagedTargetError: Kind(503, "damaged-target", "The target's bundle is damaged"),
     errors.UnnamedTargetError: Kind(422, "unnamed-target", "No target was named"),
     errors.NoFaceError: Kind(422, "no-face", "There is no face in the picture"),

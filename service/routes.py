@@ -24,6 +24,7 @@ from service.schemas import (
     VersionOut,
     to_milliseconds,
 )
+from service.schemes import SchemeOut, find_scheme
 from shared.bundle import BundleManifest
 
 MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
@@ -111,6 +112,12 @@ async def show_reference(target_id: str, studio: StudioDep) -> Response:
     """One target's reference picture."""
     target = studio.catalogue.find(target_id)
     return Response(target.reference, media_type=target.reference_type)
+
+
+@router.get("/schemes/{name}", tags=["targets"])
+async def show_scheme(name: str) -> SchemeOut:
+    """A landmark scheme: groups, outlines, mirror, depth, and how each expression moves its points."""
+    return SchemeOut.of(find_scheme(name))
 
 
 @router.get("/livez", tags=["state"])

@@ -50,7 +50,7 @@ class SynthesizeRequest(PictureOptions):
     )
     units: Units = Field(
         default="any",
-        description="crop: the landmarks are in the target's crop units, [0, 1], and are not cropped by their own shape.",
+        description="crop: landmarks in the target's crop units, where scale and place are asked for too.",
     )
 
 
