@@ -16,6 +16,8 @@ from service.pages import install_pages
 from service.problems import install_handlers
 from service.routes import router
 from service.settings import Settings
+from service.stream import Streams
+from service.stream import router as stream_router
 from shared.detectors import LandmarkDetector
 
 logger = logging.getLogger(__name__)
@@ -42,7 +44,9 @@ def create_app(settings: Settings, detector: LandmarkDetector | None = None) -> 
         redoc_url=None,
     )
     app.state.lifecycle = lifecycle
+    app.state.streams = Streams(settings)
     app.include_router(router)
+    app.include_router(stream_router)
     install_pages(app)
     install_handlers(app)
     app.add_middleware(BodyLimit, max_json_bytes=settings.max_json_bytes, max_upload_bytes=settings.max_upload_bytes)

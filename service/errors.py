@@ -6,6 +6,7 @@ LandmarkGANError (shared)
     ├── UnknownTargetError, DamagedTargetError, UnnamedTargetError, UnknownSchemeError
     ├── NoFaceError, FaceIndexError, OptionError, MediaTypeError
     ├── QueueFullError, DeadlineError, NotReadyError, ClientGoneError
+    ├── IdleError, ForeignPageError                 of streams
     └── StartError                                  ends the start; never an answer
 """
 
@@ -74,6 +75,14 @@ class NotReadyError(ServiceError):
 
 class ClientGoneError(ServiceError):
     """The client hung up: nobody reads the answer."""
+
+
+class IdleError(ServiceError):
+    """A stream on which nothing came for too long."""
+
+
+class ForeignPageError(ServiceError):
+    """A stream opened by a page that this service did not serve."""
 
 
 class StartError(ServiceError):

@@ -64,6 +64,8 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.QueueFullError: Kind(503, "busy", "The service is busy", retry=True),
     errors.DeadlineError: Kind(503, "deadline", "The request took too long", retry=True),
     errors.NotReadyError: Kind(503, "not-ready", "The service is not ready", retry=True),
+    errors.IdleError: Kind(408, "idle", "The stream was idle"),
+    errors.ForeignPageError: Kind(403, "foreign-page", "The page is of another host"),
     errors.ClientGoneError: Kind(499, "client-gone", "The client hung up"),
     DetectorUnavailableError: Kind(503, "no-detector", "The landmark detector is missing"),
     LandmarkGANError: Kind(422, "refused", "The request was refused"),
@@ -140,6 +142,14 @@ def answer_validation_error(error: RequestValidationError) -> ProblemResponse:
     return make_problem(Kind(422, "validation", "The request's fields are not valid"), detail, errors=shown)
 
 
+def answer_unforeseen(path: str, error: Exception) -> ProblemResponse:
+    """The answer to what should not have happened: the log has it whole, the client not."""
+    logger.error("unforeseen error at %s", path.encode("unicode_escape").decode(), exc_info=error)
+    return make_problem(
+        Kind(500, "internal", "The service failed"), "This is a fault of the service; its log has the details."
+    )
+
+
 def install_handlers(app: FastAPI) -> None:
     """Make every error of the application a problem; unforeseen ones are logged and told without their trace."""
 
@@ -155,10 +165,7 @@ def install_handlers(app: FastAPI) -> None:
         return answer_validation_error(error)
 
     async def handle_unforeseen(request: Request, error: Exception) -> Response:
-        logger.error("unforeseen error at %s", request.scope["path"].encode("unicode_escape").decode(), exc_info=error)
-        return make_problem(
-            Kind(500, "internal", "The service failed"), "This is a fault of the service; its log has the details."
-        )
+        return answer_unforeseen(request.scope["path"], error)
 
     app.add_exception_handler(LandmarkGANError, handle_own)
     app.add_exception_handler(HTTPException, handle_http)

@@ -19,6 +19,7 @@ from service.errors import FaceIndexError, NoFaceError, OptionError, UnnamedTarg
 from service.images import PictureFormat, decode_picture, encode_picture, resize_picture
 from service.settings import Settings
 from shared.detectors import DetectedFace, LandmarkDetector
+from shared.detectors.tracker import FaceTracker
 from shared.errors import DetectorUnavailableError
 from shared.geometry import Crop, paste_crop
 from shared.landmarks import Points
@@ -108,6 +109,9 @@ class Studio:
         self._detection: Step[NDArray[np.uint8], list[DetectedFace]] | None = None
         if detector is not None:
             self._detection = Step(lambda images: [detector.detect(image) for image in images], batch=1)
+        self._tracking: Step[tuple[FaceTracker, Image8], DetectedFace | None] = Step(
+            lambda frames: [tracker.find(image) for tracker, image in frames], batch=1
+        )
 
     def close(self) -> None:
         """Finish what is waiting. Blocks."""
@@ -136,9 +140,9 @@ class Studio:
         placed = place_landmarks(landmarks, scheme, target.manifest, units)
         watch = Stopwatch()
         with self.engine.admit():
-            face = await self._animate(target, Drive(placed.points, convert), watch)
+            face = await self.animate(target, Drive(placed.points, convert), watch)
             with watch.measure("encode"):
-                data, width, height = await self._in_pool(lambda: finish_face(face.picture, output))
+                data, width, height = await self.in_pool(lambda: finish_face(face.picture, output))
         return Portrait(
             target=target.manifest.target,
             scheme=target.manifest.scheme,
@@ -167,7 +171,7 @@ class Studio:
         if paste_back and output.size is not None:
             raise OptionError("A pasted-back picture keeps the size of the uploaded one.", "'size' or 'paste_back'.")
         target = self.find_target(target_id)
-        self._need_detector()
+        self.need_detector()
         watch = Stopwatch()
         with self.engine.admit():
             async with self._pictures:
@@ -175,7 +179,7 @@ class Studio:
                 faces, scheme = await self._detect(image, watch)
                 chosen = choose_face(faces, index)
                 placed = place_landmarks(chosen.landmarks, scheme, target.manifest)
-                face = await self._animate(target, Drive(placed.points, convert=True), watch)
+                face = await self.animate(target, Drive(placed.points, convert=True), watch)
 
                 def finish() -> tuple[bytes, int, int]:
                     if not paste_back:
@@ -184,7 +188,7 @@ class Studio:
                     return encode_picture(pasted, output.format, output.quality), pasted.shape[1], pasted.shape[0]
 
                 with watch.measure("encode"):
-                    data, width, height = await self._in_pool(finish)
+                    data, width, height = await self.in_pool(finish)
         manifest = target.manifest
         return Portrait(
             target=manifest.target,
@@ -202,7 +206,7 @@ class Studio:
 
     async def find_faces(self, read: Callable[[], Awaitable[bytes]]) -> Detection:
         """The faces of a picture; none is an answer too. Raises ImageError and its kinds, and QueueFullError."""
-        detector = self._need_detector()
+        detector = self.need_detector()
         watch = Stopwatch()
         with self.engine.admit():
             async with self._pictures:
@@ -213,27 +217,37 @@ class Studio:
     async def _decode(self, read: Callable[[], Awaitable[bytes]], watch: Stopwatch) -> Image8:
         with watch.measure("decode"):
             data = await read()
-            return await self._in_pool(lambda: decode_picture(data, self.settings.max_pixels))
+            return await self.in_pool(lambda: decode_picture(data, self.settings.max_pixels))
 
     async def _detect(self, image: Image8, watch: Stopwatch) -> tuple[list[DetectedFace], str]:
-        detector = self._need_detector()
+        detector = self.need_detector()
         assert self._detection is not None
         outcome = await self.engine.submit(self._detection, image)
         watch.add("queue", outcome.waited)
         watch.add("detect", outcome.ran)
         return outcome.result, detector.scheme
 
-    async def _animate(self, target: Target, drive: Drive, watch: Stopwatch) -> Face:
+    async def track(self, tracker: FaceTracker, image: Image8, watch: Stopwatch) -> DetectedFace | None:
+        """The face that the tracker follows, in its video's next frame."""
+        outcome = await self.engine.submit(self._tracking, (tracker, image))
+        watch.add("queue", outcome.waited)
+        watch.add("detect", outcome.ran)
+        return outcome.result
+
+    async def animate(self, target: Target, drive: Drive, watch: Stopwatch) -> Face:
+        """The target's face for one drive."""
         outcome = await self.engine.submit(self._animations[target.manifest.target], drive)
         watch.add("queue", outcome.waited)
         watch.add("convert", outcome.result.convert_seconds)
         watch.add("synthesize", outcome.result.synthesize_seconds)
         return outcome.result
 
-    async def _in_pool(self, make: Callable[[], Made]) -> Made:
+    async def in_pool(self, make: Callable[[], Made]) -> Made:
+        """What `make` gives, made beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, make)
 
-    def _need_detector(self) -> LandmarkDetector:
+    def need_detector(self) -> LandmarkDetector:
+        """The landmark detector. Raises DetectorUnavailableError."""
         if self.detector is None:
             raise DetectorUnavailableError(
                 f"The landmark detector '{self.settings.detector}' could not be loaded; the service's log says why. "
