@@ -133,7 +133,7 @@ find("mirror", HTMLButtonElement).addEventListener("click", () => {
 });
 for (const tool of document.querySelectorAll('input[name="tool"]')) {
   tool.addEventListener("change", () => {
-    if (landmarks && stage.tool === "face") landmarks.choose(landmarks.points.keys());
+    landmarks?.choose(stage.tool === "face" ? landmarks.points.keys() : []);
   });
 }
 for (const [name, box] of Object.entries(overlays)) {

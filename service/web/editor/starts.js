@@ -98,7 +98,7 @@ export class Starts {
     try {
       content = JSON.parse(await file.text());
     } catch {
-      throw new Error(`${file.name} is not JSON. Expected: what “Save landmarks” writes, or an answer of /landmarks.`);
+      throw new Error(`${file.name} is not JSON. Expected: landmarks downloaded here, or an answer of /landmarks.`);
     }
     const found = Array.isArray(content) ? { landmarks: content } : content?.faces ? content.faces[0] : content;
     if (!found?.landmarks) {
