@@ -29,11 +29,11 @@ export function measureDistances(scheme, shape) {
     });
   }
   for (const feature of Object.values(scheme.features)) {
-    const strokes = scheme.strokes.map(({ points }) => points.filter((point) => feature.includes(point)));
-    const homes = strokes.filter((points) => points.length > 0);
-    for (const point of feature) {
-      for (const home of homes) {
-        if (!home.includes(point)) join(point, home.reduce((a, b) => (measure(point, b) < measure(point, a) ? b : a)));
+    const strokes = scheme.strokes.map(({ points }) => points).filter(([first]) => feature.includes(first));
+    for (const from of strokes) {
+      // From the longer outline alone: a thin upper lip lies nearer to the lower lip's inner edge than its outer does.
+      for (const to of strokes.filter((other) => other.length < from.length)) {
+        for (const point of from) join(point, to.reduce((a, b) => (measure(point, b) < measure(point, a) ? b : a)));
       }
     }
   }

@@ -1,0 +1,91 @@
+"""A browser and the real service on the committed bundles, for the tests of the pages."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from shared.detectors.mesh import MeshDetector
+
+ROOT = Path(__file__).parents[2]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+START_SECONDS = 60.0
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of the system's Chromium. Without one the tests are skipped, except where CI asks for all of them."""
+    for name in BROWSERS:
+        if path := shutil.which(name):
+            return path
+    message = f"No browser: none of {', '.join(BROWSERS)} is installed (apt-get install chromium)."
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def service(chromium: str) -> Iterator[str]:
+    """Address of a service on models/, ready. Asks for the browser first: without one there is nothing to start."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = {"LANDMARKGAN_PORT": str(port), "LANDMARKGAN_LOG_LEVEL": "warning", "LANDMARKGAN_MODELS_DIR": "models"}
+    process = subprocess.Popen([sys.executable, "-m", "service"], cwd=ROOT, env=os.environ | settings)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not is_ready(address):
+            assert process.poll() is None, "the service ended at its start"
+            assert time.monotonic() < deadline, "the service did not become ready"
+            time.sleep(0.1)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def is_ready(address: str) -> bool:
+    """Whether requests will be served."""
+    try:
+        return httpx.get(f"{address}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """One browser a module: Playwright's event loop must have ended before asynchronous tests begin theirs."""
+    with sync_playwright() as playwright:
+        # Chromium's sandbox refuses to run as root, as containers do.
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        launched = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def page(browser: Browser, service: str) -> Iterator[Page]:
+    """A new page, whose paths are the service's. An error of a script or a blocked file fails the test."""
+    context = browser.new_context(base_url=service, viewport={"width": 1280, "height": 1000}, reduced_motion="reduce")
+    opened = context.new_page()
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.on("console", lambda message: errors.append(message.text) if "Security Policy" in message.text else None)
+    yield opened
+    context.close()
+    assert errors == []
+
+
+@pytest.fixture(scope="session")
+def detector() -> MeshDetector:
+    """The embedded detector, to see what a picture shows."""
+    return MeshDetector(ROOT / "models" / "mesh", threads=1)
