@@ -7,6 +7,8 @@ LandmarkGANError (shared)
     ├── NoFaceError, FaceIndexError, OptionError, MediaTypeError
     ├── QueueFullError, DeadlineError, NotReadyError, ClientGoneError
     ├── IdleError, ForeignPageError                 of streams
+    ├── UnsupportedVideoError, VideoTooLargeError, VideoDamagedError
+    ├── UnknownJobError, JobStateError, StorageError
     └── StartError                                  ends the start; never an answer
 """
 
@@ -83,6 +85,30 @@ class IdleError(ServiceError):
 
 class ForeignPageError(ServiceError):
     """A stream opened by a page that this service did not serve."""
+
+
+class UnsupportedVideoError(ServiceError):
+    """A file of no video format that we read."""
+
+
+class VideoTooLargeError(ServiceError):
+    """A video with more bytes, pixels or seconds than allowed."""
+
+
+class VideoDamagedError(ServiceError):
+    """A video of which nothing can be decoded."""
+
+
+class UnknownJobError(ServiceError):
+    """A job that there is not, or no longer."""
+
+
+class JobStateError(ServiceError):
+    """What the job's state does not allow."""
+
+
+class StorageError(ServiceError):
+    """A file that can't be written, mostly for want of room."""
 
 
 class StartError(ServiceError):

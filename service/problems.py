@@ -66,6 +66,12 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.NotReadyError: Kind(503, "not-ready", "The service is not ready", retry=True),
     errors.IdleError: Kind(408, "idle", "The stream was idle"),
     errors.ForeignPageError: Kind(403, "foreign-page", "The page is of another host"),
+    errors.UnsupportedVideoError: Kind(415, "video-format", "The video's format is not supported"),
+    errors.VideoTooLargeError: Kind(413, "video-too-large", "The video is too large"),
+    errors.VideoDamagedError: Kind(400, "video-damaged", "The video is damaged"),
+    errors.UnknownJobError: Kind(404, "unknown-job", "There is no such job"),
+    errors.JobStateError: Kind(409, "job-state", "The job is not in that state"),
+    errors.StorageError: Kind(507, "storage", "The service can't store this"),
     errors.ClientGoneError: Kind(499, "client-gone", "The client hung up"),
     DetectorUnavailableError: Kind(503, "no-detector", "The landmark detector is missing"),
     LandmarkGANError: Kind(422, "refused", "The request was refused"),
@@ -158,6 +164,8 @@ def install_handlers(app: FastAPI) -> None:
 
     async def handle_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        if isinstance(error.__cause__, OSError):  # an upload is spooled to disk; the framework takes a full one for 400
+            return answer_error(errors.StorageError("The upload can't be stored.", "Room on the service's disk."))
         return answer_http_error(error)
 
     async def handle_validation(request: Request, error: Exception) -> Response:

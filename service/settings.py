@@ -57,3 +57,13 @@ class Settings(BaseSettings):
     stream_origins: tuple[str, ...] = Field(
         default=(), description='Pages of other hosts that may open streams, as JSON: ["https://example.org"].'
     )
+
+    jobs_dir: Path = Field(default=Path("jobs"), description="Where video jobs are kept; one service's alone.")
+    jobs_at_once: int = Field(default=1, ge=1, le=64, description="Video jobs in work; others wait.")
+    jobs_waiting: int = Field(default=16, ge=0, le=10_000, description="Video jobs that wait; more are answered 503.")
+    job_keep_seconds: float = Field(
+        default=86_400, gt=0, description="After this a finished job and its video are deleted."
+    )
+    max_video_bytes: int = Field(default=200 * MIB, ge=1024)
+    max_video_seconds: float = Field(default=600, gt=0)
+    max_video_pixels: int = Field(default=8_300_000, ge=1, le=80_000_000, description="Of a video's frame.")
