@@ -40,7 +40,11 @@ def make_openapi(app: FastAPI, lifecycle: Lifecycle) -> Callable[[], dict[str, A
         example = make_example(lifecycle)
         if example is not None:
             body = document["paths"]["/synthesize"]["post"]["requestBody"]["content"]["application/json"]
-            body["examples"] = {"neutral": {"summary": "The target's own neutral face", "value": example}}
+            calibrated = example | {"source_neutral": example["landmarks"]}
+            body["examples"] = {
+                "neutral": {"summary": "The target's own neutral face", "value": example},
+                "calibrated": {"summary": "The same, the source's neutral face being known", "value": calibrated},
+            }
             kept.update(document)
         return document
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from service.bundles import Catalogue, Target
-from service.drive import Drive, Face, Units, animate, place_landmarks
+from service.drive import Drive, Face, Units, animate, find_source_neutral, place_landmarks, place_neutral
 from service.engine import Engine, Step
 from service.errors import FaceIndexError, NoFaceError, OptionError, UnnamedTargetError
 from service.images import PictureFormat, decode_picture, encode_picture, resize_picture
@@ -22,10 +22,12 @@ from shared.detectors import DetectedFace, LandmarkDetector
 from shared.detectors.tracker import FaceTracker
 from shared.errors import DetectorUnavailableError
 from shared.geometry import Crop, paste_crop
-from shared.landmarks import Points
+from shared.landmarks import Points, get_scheme
 from shared.pixels import Image8
 
 Made = TypeVar("Made")
+
+CONVERT_OR_NEUTRAL = "'source_neutral' with 'convert' left true, or 'convert' false without it."
 
 
 @dataclass(frozen=True)
@@ -79,14 +81,22 @@ class Portrait:
 
 
 @dataclass(frozen=True)
-class Detection:
+class Sighting:
     """The faces of a picture, the largest first, and the size of the upright picture in pixels."""
 
     faces: list[DetectedFace]
-    scheme: str
-    detector: str
     width: int
     height: int
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What was seen in one or more pictures; `neutral` ``(N, 2)`` is that of their largest faces, in no unit."""
+
+    pictures: list[Sighting]
+    neutral: Points | None
+    scheme: str
+    detector: str
     stages: dict[str, float]
 
 
@@ -134,13 +144,21 @@ class Studio:
         convert: bool,
         output: Output,
         units: Units = "any",
+        source_neutral: Sequence[ArrayLike] | None = None,
     ) -> Portrait:
-        """Landmarks -> the target's face. Raises LandmarksError, the errors of `find_target` and QueueFullError."""
+        """Landmarks -> the target's face.
+
+        `source_neutral` are faces of the same person from which the neutral shape is found: see `place_neutral`. Raises
+        LandmarksError, OptionError, the errors of `find_target` and QueueFullError.
+        """
+        if source_neutral is not None and not convert:
+            raise OptionError("A neutral shape serves the conversion, which was not asked for.", CONVERT_OR_NEUTRAL)
         target = self.find_target(target_id)
         placed = place_landmarks(landmarks, scheme, target.manifest, units)
+        neutral = None if source_neutral is None else place_neutral(source_neutral, target.manifest)
         watch = Stopwatch()
         with self.engine.admit():
-            face = await self.animate(target, Drive(placed.points, convert), watch)
+            face = await self.animate(target, Drive(placed.points, convert, neutral), watch)
             with watch.measure("encode"):
                 data, width, height = await self.in_pool(lambda: finish_face(face.picture, output))
         return Portrait(
@@ -162,6 +180,7 @@ class Studio:
         index: int,
         paste_back: bool,
         output: Output,
+        source_neutral: Sequence[ArrayLike] | None = None,
     ) -> Portrait:
         """A picture of anyone -> the target's face with its expression, alone or pasted back.
 
@@ -171,6 +190,7 @@ class Studio:
         if paste_back and output.size is not None:
             raise OptionError("A pasted-back picture keeps the size of the uploaded one.", "'size' or 'paste_back'.")
         target = self.find_target(target_id)
+        neutral = None if source_neutral is None else place_neutral(source_neutral, target.manifest)
         self.need_detector()
         watch = Stopwatch()
         with self.engine.admit():
@@ -179,7 +199,7 @@ class Studio:
                 faces, scheme = await self._detect(image, watch)
                 chosen = choose_face(faces, index)
                 placed = place_landmarks(chosen.landmarks, scheme, target.manifest)
-                face = await self.animate(target, Drive(placed.points, convert=True), watch)
+                face = await self.animate(target, Drive(placed.points, True, neutral), watch)
 
                 def finish() -> tuple[bytes, int, int]:
                     if not paste_back:
@@ -204,15 +224,23 @@ class Studio:
             faces=len(faces),
         )
 
-    async def find_faces(self, read: Callable[[], Awaitable[bytes]]) -> Detection:
-        """The faces of a picture; none is an answer too. Raises ImageError and its kinds, and QueueFullError."""
+    async def find_faces(self, reads: Sequence[Callable[[], Awaitable[bytes]]]) -> Detection:
+        """The faces of pictures, and the neutral shape of their largest; no face is an answer too.
+
+        Raises ImageError and its kinds, and QueueFullError.
+        """
         detector = self.need_detector()
         watch = Stopwatch()
+        pictures = []
         with self.engine.admit():
-            async with self._pictures:
-                image = await self._decode(read, watch)
-                faces, scheme = await self._detect(image, watch)
-        return Detection(faces, scheme, detector.name, image.shape[1], image.shape[0], watch.stages)
+            for read in reads:
+                async with self._pictures:
+                    image = await self._decode(read, watch)
+                    faces, _ = await self._detect(image, watch)
+                pictures.append(Sighting(faces, image.shape[1], image.shape[0]))
+        largest = [each.faces[0].landmarks for each in pictures if each.faces]
+        neutral = find_source_neutral(largest, get_scheme(detector.scheme)) if largest else None
+        return Detection(pictures, neutral, detector.scheme, detector.name, watch.stages)
 
     async def _decode(self, read: Callable[[], Awaitable[bytes]], watch: Stopwatch) -> Image8:
         with watch.measure("decode"):
