@@ -16,10 +16,10 @@ TYPE_CHECK_PAGES := echo "There is no Node.js (npm) here: the types of service/w
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint data train evaluate bench clean
+.PHONY: help serve test lint data train evaluate bench screenshots clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 serve: $(VENV)/.has-service ## Start the HTTP service [PORT=8000] [ARGS="--host 0.0.0.0"] [ONNXRUNTIME=gpu]
 	@$(RUN) -m service $(if $(PORT),--port '$(PORT)') $(ARGS)
@@ -45,6 +45,9 @@ evaluate: $(VENV)/.has-service+trainer+evaluate+dev ## Measure the bundles on he
 
 bench: $(VENV)/.has-service+trainer+fan+dev ## Time the generator and the endpoints on this machine [ARGS=…]
 	@$(RUN) -m benchmarks $(ARGS)
+
+screenshots: $(VENV)/.has-service+trainer+dev ## Take the README's pictures of the pages; needs a Chromium [ARGS=editor]
+	@$(RUN) -m docs.screenshots $(ARGS)
 
 clean: ## Remove the environments and caches; data/, runs/ and models/ stay
 	@rm -rf .venv .venv-gpu node_modules .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -1,7 +1,6 @@
 """A browser and the real service on the committed bundles, for the tests of the pages."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,23 +12,22 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from benchmarks.browser import MISSING, find_chromium, launch_chromium
 from shared.detectors.mesh import MeshDetector
 
 ROOT = Path(__file__).parents[2]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 START_SECONDS = 60.0
 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of the system's Chromium. Without one the tests are skipped, except where CI asks for all of them."""
-    for name in BROWSERS:
-        if path := shutil.which(name):
-            return path
-    message = f"No browser: none of {', '.join(BROWSERS)} is installed (apt-get install chromium)."
+    path = find_chromium()
+    if path is not None:
+        return path
     if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)
+        pytest.fail(MISSING)
+    pytest.skip(MISSING)
 
 
 @pytest.fixture(scope="session")
@@ -65,9 +63,7 @@ def is_ready(address: str) -> bool:
 def browser(chromium: str) -> Iterator[Browser]:
     """One browser a module: Playwright's event loop must have ended before asynchronous tests begin theirs."""
     with sync_playwright() as playwright:
-        # Chromium's sandbox refuses to run as root, as containers do.
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        launched = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        launched = launch_chromium(playwright, chromium)
         yield launched
         launched.close()
 

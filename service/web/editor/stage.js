@@ -11,7 +11,8 @@ import { findBounds, moveWeighted, turnAbout } from "./points.js";
  */
 
 const REACH = 26; // screen pixels from a point in which it can be taken hold of
-const POINT = 3.6; // radius in screen pixels
+const POINT = 3.6; // radius in screen pixels, of a surface that is large enough
+const CROWDED = 1 / 130; // of the surface's width: a radius at which the eyes' points don't touch
 const MARGIN = 20; // of the handles' box, in screen pixels
 const NUDGE = 1 / 256; // a pixel of the picture
 const STRIDE = 5; // nudges, with Shift
@@ -210,11 +211,12 @@ export class Stage {
     const path = tracePath(points, scheme.strokes);
     this.outline.setAttribute("d", path);
     this.shade.setAttribute("d", path);
+    const radius = Math.min(POINT * pixel, CROWDED);
     this.#circles.forEach((circle, index) => {
       const isChosen = chosen.has(index);
       circle.setAttribute("cx", String(points[index][0]));
       circle.setAttribute("cy", String(points[index][1]));
-      circle.setAttribute("r", String(pixel * (isChosen ? POINT + 1 : POINT)));
+      circle.setAttribute("r", String(isChosen ? radius * 1.3 : radius));
       circle.setAttribute("tabindex", index === this.#active ? "0" : "-1");
       circle.setAttribute("aria-pressed", String(isChosen));
     });
