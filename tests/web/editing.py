@@ -33,19 +33,16 @@ def repainting(page: Page) -> Iterator[None]:
     """Waits at its end until a picture asked for within the block, and after it nothing more, is painted."""
     page.evaluate(
         """() => {
-          window.paints = 0;
-          window.painted = new Promise((resolve) => {
-            let timer = 0;
-            document.addEventListener("painted", () => {
-              window.paints += 1;
-              clearTimeout(timer);
-              timer = setTimeout(resolve, 150);
-            });
+          window.settled = false;
+          let timer = 0;
+          document.addEventListener("painted", () => {
+            clearTimeout(timer);
+            timer = setTimeout(() => (window.settled = true), 150);
           });
         }"""
     )
     yield
-    page.evaluate("() => window.painted")
+    page.wait_for_function("() => window.settled")
 
 
 def read_points(page: Page) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ from editing import (
     upload,
 )
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from shared.detectors.mesh import MeshDetector
 from shared.landmarks import IBUG68
@@ -232,6 +232,38 @@ def test_a_photo_of_another_person_drives_the_target(page: Page) -> None:
         page.uncheck("#convert")
     assert not page.get_attribute("#converted", "d")
     assert save(page)["convert"] is False
+
+
+def test_each_face_of_a_photo_can_be_taken(page: Page) -> None:
+    open_editor(page)
+    pair = Image.new("RGB", (512, 256))
+    for place, name in enumerate(("franck", "cap")):
+        pair.paste(Image.open(ROOT / f"models/{name}/reference.jpg"), (256 * place, 0))
+    with repainting(page):
+        upload(page, "#photo", "pair.png", to_png(pair))
+    faces = page.locator("#faces")
+    expect(faces.locator("option")).to_have_text(["Face 1 of 2", "Face 2 of 2"])
+    first = read_points(page)
+    with repainting(page):
+        faces.select_option(index=1)
+    assert np.abs(read_points(page) - first).max() > 0.01
+
+
+def test_a_service_that_is_still_loading_is_waited_for(page: Page) -> None:
+    waits = iter([True])
+    problem = {"title": "The service is not ready", "detail": "The targets are still loading.", "status": 503}
+
+    def answer(route: Route) -> None:
+        if next(waits, False):
+            route.fulfill(status=503, content_type="application/problem+json", body=json.dumps(problem))
+        else:
+            route.fallback()
+
+    page.route("**/targets", answer)
+    page.goto("/")
+    expect(page.locator("#picture-message")).to_contain_text("still loading")
+    page.wait_for_selector("#download:not([disabled])")
+    expect(page.locator("#picture-message")).to_be_empty()
 
 
 def test_what_can_not_be_used_is_told_where_it_was_given(page: Page) -> None:

@@ -1,6 +1,6 @@
 // The page /: takes a target, hands its landmarks to the parts of the page, and asks for the picture as they move.
 
-import { tell } from "../problem.js";
+import { ProblemError, tell } from "../problem.js";
 import { find, make, spell } from "./dom.js";
 import { Landmarks } from "./landmarks.js";
 import { Painter } from "./painter.js";
@@ -10,6 +10,9 @@ import { getManifest, getScheme, listTargets, makeOrder, synthesize } from "./se
 import { Sliders } from "./sliders.js";
 import { Stage } from "./stage.js";
 import { Starts } from "./starts.js";
+
+const LOADING = 503; // the service is starting, and will soon be there
+const RETRY_MS = 1000;
 
 const targets = find("target", HTMLSelectElement);
 const problem = find("picture-message", HTMLElement);
@@ -113,8 +116,10 @@ async function open() {
     targets.replaceChildren(...answer.targets.map(({ id, display_name }) => new Option(display_name, id)));
     if (answer.default) targets.value = answer.default;
     if (answer.targets.length === 0) throw new Error("No target is served yet. “make train” makes one.");
+    problem.textContent = "";
   } catch (error) {
     problem.textContent = tell(error);
+    if (error instanceof ProblemError && error.status === LOADING) setTimeout(open, RETRY_MS);
     return;
   }
   await openTarget();
