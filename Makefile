@@ -16,7 +16,7 @@ TYPE_CHECK_PAGES := echo "There is no Node.js (npm) here: the types of service/w
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint data train evaluate bench screenshots clean
+.PHONY: help serve test lint data train evaluate figures bench screenshots clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -40,8 +40,11 @@ train: $(VENV)/.has-trainer ## Train a target: TARGET=name [VIDEO="a.mp4 b.mp4" 
 	@$(RUN) -m trainer train $(if $(TARGET),--target '$(TARGET)') $(if $(VIDEO),--video $(VIDEO)) \
 		$(if $(PHOTOS),--photos '$(PHOTOS)') $(if $(CELEBV),--celebv '$(CELEBV)') $(if $(QUICK),--quick) $(ARGS)
 
-evaluate: $(VENV)/.has-service+trainer+evaluate+dev ## Measure the bundles on held-out frames and unseen faces [ARGS=…]
+evaluate: $(VENV)/.has-service+trainer+evaluate+dev ## Measure the bundles on held-out frames, write a report [ARGS="--record"]
 	@$(RUN) -m trainer evaluate $(ARGS)
+
+figures: $(VENV)/.has-trainer ## Draw the pictures of README and docs from the bundles [ARGS=…]
+	@$(RUN) -m trainer figures $(ARGS)
 
 bench: $(VENV)/.has-service+trainer+fan+dev ## Time the generator and the endpoints on this machine [ARGS=…]
 	@$(RUN) -m benchmarks $(ARGS)

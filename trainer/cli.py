@@ -1,4 +1,4 @@
-"""The command line: ``python -m trainer data | train``.
+"""The command line: ``python -m trainer data | train | evaluate | figures``.
 
 A command is one function that adds its parser and one that runs it. Errors that are the caller's to mend end with
 status 2 and one paragraph on stderr; an interruption with 130.
@@ -10,20 +10,18 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 from shared.bundle import hash_file
 from shared.detectors import DETECTOR_NAMES, LandmarkDetector, load_detector
 from shared.errors import LandmarkGANError
 from shared.landmarks import IBUG68, SCHEMES
 from trainer.celebv import CELEBV_FOLDERS, LAYOUT, CelebVSource
+from trainer.cli_evaluate import Commands, add_evaluate, add_figures, add_folders
 from trainer.dataset import QUICK_SUFFIX, DatasetManifest, list_datasets, read_manifest
 from trainer.errors import FetchError, TargetError
 from trainer.media import PACKAGES, SAMPLES, SampleTarget, fetch_media
 from trainer.prepare import About, PrepareOptions, find_prepared, prepare_dataset
 from trainer.sources import PhotoSource, Source, VideoSource
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 TARGET_PATTERN = r"[a-z0-9][a-z0-9_-]{0,57}"  # a bundle's id has 64 at most, and a quick run's ends in -quick
 QUICK_FRAMES = 1000  # that a quick run looks for faces in: about 45 seconds of it
@@ -50,14 +48,9 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_data(commands)
     _add_train(commands)
-    _add_evaluate(commands)
-    _add_figures(commands)
+    add_evaluate(commands)
+    add_figures(commands)
     return parser
-
-
-def _add_folders(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data-dir", type=Path, default=Path("data"), help="datasets and media (default: data)")
-    parser.add_argument("--models-dir", type=Path, default=Path("models"), help="bundles, detector (default: models)")
 
 
 def _add_preparing(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +60,7 @@ def _add_preparing(parser: argparse.ArgumentParser) -> None:
 
 def _add_data(commands: Commands) -> None:
     parser = commands.add_parser("data", help="fetch the sample media, prepare their datasets")
-    _add_folders(parser)
+    add_folders(parser)
     _add_preparing(parser)
     parser.set_defaults(run=run_data)
 
@@ -109,7 +102,7 @@ def _add_train(commands: Commands) -> None:
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="checkpoints and samples (default: runs)")
-    _add_folders(parser)
+    add_folders(parser)
     _add_preparing(parser)
     parser.set_defaults(run=run_train)
 
@@ -132,38 +125,6 @@ def run_train(options: argparse.Namespace) -> None:
         models_dir=options.models_dir,
     )
     print(f"The bundle is in {bundle}. Serve it with: make serve")
-
-
-def _add_evaluate(commands: Commands) -> None:
-    parser = commands.add_parser("evaluate", help="measure the bundles on held-out frames, over HTTP")
-    _add_folders(parser)
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="take one test frame in N (default: all)")
-    parser.add_argument("--record", action="store_true", help="write the figures into the bundles' manifests")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write the figures as JSON")
-    parser.set_defaults(run=run_evaluate)
-
-
-def run_evaluate(options: argparse.Namespace) -> None:
-    """Measure every bundle whose dataset is prepared."""
-    from trainer.evaluate import evaluate
-
-    evaluate(options.data_dir, options.models_dir, options.every, options.record, options.report)
-
-
-def _add_figures(commands: Commands) -> None:
-    parser = commands.add_parser("figures", help="draw the README's picture from bundles and held-out frames")
-    parser.add_argument("--targets", nargs="+", default=["franck", "cap"], metavar="TARGET", help="default: franck cap")
-    parser.add_argument("--out", type=Path, default=Path("docs/images/samples.jpg"), help="the JPEG to write")
-    _add_folders(parser)
-    parser.set_defaults(run=run_figures)
-
-
-def run_figures(options: argparse.Namespace) -> None:
-    """Draw held-out frames, their landmarks and the faces made of them."""
-    from trainer.figures import draw_figure, save_figure
-
-    size = save_figure(draw_figure(options.targets, options.data_dir, options.models_dir), options.out)
-    print(f"{options.out}: {size // 1000} kB.")
 
 
 def prepare_target(options: argparse.Namespace) -> DatasetManifest:
