@@ -84,7 +84,12 @@ def place_neutral(faces: Sequence[ArrayLike], manifest: BundleManifest) -> Point
 
     Each of any scale and place, and of any scheme that converts to the target's. Raises LandmarksError.
     """
-    placed = [place_landmarks(face, None, manifest).points for face in faces]
+    placed = []
+    for number, face in enumerate(faces):
+        try:
+            placed.append(place_landmarks(face, None, manifest).points)
+        except LandmarksError as error:
+            raise LandmarksError(f"source_neutral.{number}: {error}") from error
     neutral = find_source_neutral(placed, get_scheme(manifest.scheme))
     return place_landmarks(neutral, manifest.scheme, manifest).points
 

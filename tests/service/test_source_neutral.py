@@ -1,5 +1,6 @@
 """A source's neutral face: found by POST /landmarks, sent back to /synthesize and /reenact."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from tiny_service import SHIFT, MarkedDetector, draw_faces, make_face, serve, to_bytes
+from tiny_service import SHIFT, MarkedDetector, draw_faces, make_face, read_picture, serve, to_bytes
 
 from service.bundles import open_target
 from service.drive import Drive, animate, place_landmarks, place_neutral
@@ -128,8 +129,8 @@ POINTS: list[list[float]] = FACE.astype(float).tolist()
     [
         ([], "source_neutral"),
         ([[]], "source_neutral"),
-        ([POINTS, POINTS[:-1]], "67"),
-        (POINTS[:5], "5 points"),
+        ([POINTS, POINTS[:-1]], "source_neutral.1: No landmark scheme has 67"),
+        (POINTS[:5], "source_neutral.0: No landmark scheme has 5 points"),
         ([[0.5, 0.5]] * 68, "one spot"),
         ([*POINTS[:-1], ["0", 1]], "source_neutral.0.67.0"),
         ([POINTS, [*POINTS[:-1], [1, 2, 3]]], "source_neutral.1.67"),
@@ -207,6 +208,21 @@ async def test_the_committed_targets_take_a_stranger_at_rest_for_one_at_rest(nam
             for eye in ("right_eye", "left_eye"):
                 assert shut[eye] < 0.4 * still[eye]
             assert open_["mouth"] > still["mouth"] + 0.1
+
+
+async def test_what_the_detector_finds_in_real_pictures_goes_into_a_real_target() -> None:
+    """Each target's reference, a calm frame, drives the others: they are calm too."""
+    pictures = {name: (MODELS / name / "reference.jpg").read_bytes() for name in TARGETS}
+    async with serve(Settings(models_dir=MODELS, threads=1)) as client:
+        for source, target in ((source, target) for source in TARGETS for target in TARGETS if source != target):
+            seen = (await client.post("/landmarks", files=upload(pictures[source]))).json()
+            shape = np.array((await client.get(f"/targets/{target}")).json()["shape"], np.float32)
+            form = {"target": target, "response": "json", "source_neutral": json.dumps(seen["neutral"])}
+            made = (await client.post("/reenact", files=upload(pictures[source]), data=form)).json()
+            assert read_picture(base64.b64decode(made["picture"]["base64"])).shape == (256, 256, 3)
+            rest = measure_expression(np.array(made["landmarks"]["crop_units"], np.float32), IBUG68)
+            for name in ("mouth", "right_eye", "left_eye"):
+                assert rest[name] == pytest.approx(measure_expression(shape, IBUG68)[name], abs=0.03), name
 
 
 def test_the_neutral_face_that_a_live_source_keeps_is_in_crop_units(models: Path) -> None:
