@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Sequence
+from pathlib import Path
 
 from playwright.sync_api import Browser, Playwright
 
@@ -14,8 +16,17 @@ def find_chromium() -> str | None:
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
-def launch_chromium(playwright: Playwright, path: str) -> Browser:
+def launch_chromium(playwright: Playwright, path: str, arguments: Sequence[str] = ()) -> Browser:
     """The browser at `path`, without a window."""
     # Chromium's sandbox refuses to run as root, as containers do.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    return playwright.chromium.launch(executable_path=path, args=arguments)
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    return playwright.chromium.launch(executable_path=path, args=[*sandbox, *arguments])
+
+
+def film_with(clip: Path) -> list[str]:
+    """What makes Chromium take a file for its camera, and give it to pages unasked: MJPEG (JPEGs in a row) or Y4M."""
+    return [
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-video-capture={clip}",
+    ]

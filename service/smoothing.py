@@ -1,8 +1,9 @@
 """A face over time: landmarks and crop without the detector's jitter, so that a still face is still.
 
 The One-Euro filter: a low-pass whose cutoff grows with speed, strong where nothing moves and nearly absent where
-something does. Each point has its own cutoff, from the speed of both its coordinates. The constants were chosen on the
-curve that `python -m benchmarks.smoothing` draws; docs/stream.md has the figures.
+something does. Each point has its own cutoff, from the speed of both its coordinates; and it grows with the speed's
+square, which tells slow noise from quick speech better than the paper's straight line. The constants were chosen on the
+curve that `python -m benchmarks.smoothing` prints; docs/stream.md has the figures.
 Source: Casiez, Roussel and Vogel, 1 € Filter: A Simple Speed-based Low-pass Filter for Noisy Input (2012).
 """
 
@@ -20,16 +21,19 @@ LONGEST_GAP = 0.5  # seconds: after that the face is another moment's, and nothi
 
 @dataclass(frozen=True)
 class Response:
-    """How a filter answers. `rest` and `speed_cutoff` in Hz; `gain` in Hz for a speed of one crop side a second."""
+    """How a filter answers a speed, in crop sides a second: its cutoff is `rest` + (`gain` * speed) ** 2, in Hz.
+
+    The speed itself is low-passed at `speed_cutoff` Hz.
+    """
 
     rest: float
     gain: float
     speed_cutoff: float
 
 
-LANDMARKS = Response(rest=1.0, gain=60.0, speed_cutoff=2.0)
-# The crop is a mean over many points, and its noise a tenth of theirs: it may follow the head more closely.
-CROP = Response(rest=1.0, gain=120.0, speed_cutoff=2.0)
+LANDMARKS = Response(rest=0.5, gain=60.0, speed_cutoff=2.0)
+# The crop is a mean over many points, and steadier than they are: it may follow the head more closely.
+CROP = Response(rest=0.5, gain=100.0, speed_cutoff=2.0)
 
 
 class OneEuro:
@@ -48,7 +52,7 @@ class OneEuro:
         moved = (values - self._raw) / seconds
         self._velocity = self._velocity + _weigh(self.response.speed_cutoff, seconds) * (moved - self._velocity)
         speed = np.linalg.norm(self._velocity, axis=1, keepdims=True)  # (N, 1)
-        weight = _weigh(self.response.rest + self.response.gain * speed, seconds)
+        weight = _weigh(self.response.rest + (self.response.gain * speed) ** 2, seconds)
         self._raw, self._smooth = values, self._smooth + weight * (values - self._smooth)
         return self._smooth
 

@@ -34,7 +34,7 @@ def test_by_hand() -> None:
     np.testing.assert_array_equal(filtering.smooth(np.zeros((1, 2)), 0), [[0, 0]])
     (found,) = filtering.smooth(np.array([[3.0, 4.0]]), 0.1)
     speed = 5 / 0.1 / (1 + 1 / (2 * np.pi * 0.5 * 0.1))
-    weight = 1 / (1 + 1 / (2 * np.pi * (1 + 2 * speed) * 0.1))
+    weight = 1 / (1 + 1 / (2 * np.pi * (1 + (2 * speed) ** 2) * 0.1))
     np.testing.assert_allclose(found, [3 * weight, 4 * weight])
 
 
