@@ -31,12 +31,13 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def service(chromium: str) -> Iterator[str]:
+def service(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a service on models/, ready. Asks for the browser first: without one there is nothing to start."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     settings = {"LANDMARKGAN_PORT": str(port), "LANDMARKGAN_LOG_LEVEL": "warning", "LANDMARKGAN_MODELS_DIR": "models"}
+    settings["LANDMARKGAN_JOBS_DIR"] = str(tmp_path_factory.mktemp("jobs"))
     process = subprocess.Popen([sys.executable, "-m", "service"], cwd=ROOT, env=os.environ | settings)
     address = f"http://127.0.0.1:{port}"
     try:
