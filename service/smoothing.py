@@ -31,9 +31,8 @@ class Response:
     speed_cutoff: float
 
 
-LANDMARKS = Response(rest=0.5, gain=60.0, speed_cutoff=2.0)
-# The crop is a mean over many points, and steadier than they are: it may follow the head more closely.
-CROP = Response(rest=0.5, gain=100.0, speed_cutoff=2.0)
+LANDMARKS = Response(rest=1.0, gain=40.0, speed_cutoff=2.0)
+CROP = Response(rest=1.0, gain=40.0, speed_cutoff=2.0)
 
 
 class OneEuro:
