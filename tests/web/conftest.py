@@ -36,9 +36,10 @@ def service(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    settings = {"LANDMARKGAN_PORT": str(port), "LANDMARKGAN_LOG_LEVEL": "warning", "LANDMARKGAN_MODELS_DIR": "models"}
-    settings["LANDMARKGAN_JOBS_DIR"] = str(tmp_path_factory.mktemp("jobs"))
-    process = subprocess.Popen([sys.executable, "-m", "service"], cwd=ROOT, env=os.environ | settings)
+    settings = {"PORT": port, "LOG_LEVEL": "warning", "MODELS_DIR": "models", "DEFAULT_TARGET": "franck"}
+    settings["JOBS_DIR"] = tmp_path_factory.mktemp("jobs")
+    environment = os.environ | {f"LANDMARKGAN_{name}": str(value) for name, value in settings.items()}
+    process = subprocess.Popen([sys.executable, "-m", "service"], cwd=ROOT, env=environment)
     address = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + START_SECONDS

@@ -30,19 +30,16 @@ def open_editor(page: Page, target: str = "franck") -> None:
 
 @contextmanager
 def repainting(page: Page) -> Iterator[None]:
-    """Waits at its end until a picture asked for within the block, and after it nothing more, is painted."""
+    """Waits at its end until the newest picture asked for within the block is painted."""
     page.evaluate(
         """() => {
-          window.settled = false;
-          let timer = 0;
-          document.addEventListener("painted", () => {
-            clearTimeout(timer);
-            timer = setTimeout(() => (window.settled = true), 150);
-          });
+          const begun = performance.now();
+          window.repainted = false;
+          document.addEventListener("painted", ({ detail }) => (window.repainted ||= detail.since >= begun));
         }"""
     )
     yield
-    page.wait_for_function("() => window.settled")
+    page.wait_for_function("() => window.repainted && !document.querySelector('[aria-busy=true]')")
 
 
 def read_points(page: Page) -> NDArray[np.float64]:

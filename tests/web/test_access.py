@@ -50,7 +50,7 @@ def test_the_editor_fits_and_does_not_jump(browser: Browser, service: str, size:
           for (const entry of list.getEntries()) window.shift += entry.value;
         }).observe({ type: "layout-shift", buffered: true });"""
     )
-    open_editor(page, page.request.get("/targets").json()["targets"][0]["id"])
+    open_editor(page)
     assert page.evaluate("() => document.documentElement.scrollWidth") <= size[0]
     assert page.evaluate("() => window.shift") < 0.01
     context.close()

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from editing import (
-    ROOT,
     choose_tool,
     drag,
     measure,
@@ -15,13 +14,10 @@ from editing import (
     read_picture,
     read_points,
     repainting,
-    save,
     see,
     set_range,
-    to_png,
-    upload,
 )
-from PIL import Image
+from numpy.typing import NDArray
 from playwright.sync_api import Page, Route, expect
 
 from shared.detectors.mesh import MeshDetector
@@ -159,17 +155,8 @@ def test_features_lasso_and_the_whole_face(page: Page) -> None:
     drag(page, (0.5, 0.5), (0.55, 0.48))
     np.testing.assert_allclose(read_points(page) - first, np.tile((0.05, -0.02), (68, 1)), atol=0.003)
     page.click("#reset")
-    handles = page.locator("#resize").bounding_box(), page.locator("#turn").bounding_box()
     centre = (first.min(axis=0) + first.max(axis=0)) / 2
-    box = page.locator("#landmarks").bounding_box()
-    assert handles[0]
-    assert handles[1]
-    assert box
-    corner, knob = (
-        np.array([(each["x"] + each["width"] / 2 - box["x"]), (each["y"] + each["height"] / 2 - box["y"])])
-        / box["width"]
-        for each in (handles[0], handles[1])
-    )
+    corner, knob = find_place(page, "#resize"), find_place(page, "#turn")
     drag(page, corner, centre + (corner - centre) * 0.8)
     np.testing.assert_allclose(read_points(page), centre + (first - centre) * 0.8, atol=0.004)
     page.click("#reset")
@@ -179,20 +166,27 @@ def test_features_lasso_and_the_whole_face(page: Page) -> None:
     np.testing.assert_allclose(read_points(page), centre + quarter, atol=0.005)
 
 
-def test_the_whole_face_moved_moves_in_the_picture(page: Page, detector: MeshDetector) -> None:
-    """Landmarks go out in crop units: the service does not crop the move away."""
+def test_the_whole_face_moved_and_resized_changes_the_picture(page: Page) -> None:
+    """Landmarks go out in crop units: the service does not crop the change away."""
     open_editor(page)
-    before = find_place(page, detector)
+    before = read_picture(page).astype(float)
     choose_tool(page, "face")
     with repainting(page):
         drag(page, (0.5, 0.5), (0.56, 0.5))
-    assert find_place(page, detector) - before > 1 / 256
+    assert np.abs(read_picture(page) - before).mean() > 1
+    page.click("#reset")
+    with repainting(page):
+        drag(page, find_place(page, "#resize"), (0.99, 0.99))
+    assert np.abs(read_picture(page) - before).mean() > 1
 
 
-def find_place(page: Page, detector: MeshDetector) -> float:
-    """Where the face made lies across the picture, from 0 to 1."""
-    picture = read_picture(page)
-    return float(detector.detect(picture)[0].landmarks[:, 0].mean()) / picture.shape[1]
+def find_place(page: Page, selector: str) -> NDArray[np.float64]:
+    """The middle of something on the surface ``(2,)``, in crop units."""
+    surface, box = page.locator("#landmarks").bounding_box(), page.locator(selector).bounding_box()
+    assert surface is not None
+    assert box is not None
+    middle = np.array([box["x"] + box["width"] / 2, box["y"] + box["height"] / 2])
+    return (middle - (surface["x"], surface["y"])) / surface["width"]
 
 
 def test_keys_move_points_and_features(page: Page) -> None:
@@ -216,39 +210,6 @@ def test_keys_move_points_and_features(page: Page) -> None:
     expect(page.locator("[data-feature=jaw]")).to_have_attribute("aria-pressed", "true")
 
 
-def test_a_photo_of_another_person_drives_the_target(page: Page) -> None:
-    open_editor(page, "franck")
-    with repainting(page):
-        upload(page, "#photo", "cap.jpg", (ROOT / "models/cap/reference.jpg").read_bytes())
-    expect(page.locator("#convert")).to_be_checked()
-    expect(page.locator("#start-message")).to_be_empty()
-    source, target = page.get_attribute("#outline", "d"), page.get_attribute("#converted", "d")
-    assert target
-    assert target != source
-    assert save(page)["convert"] is True
-    page.uncheck("#show-converted")
-    expect(page.locator("#converted")).to_be_hidden()
-    with repainting(page):
-        page.uncheck("#convert")
-    assert not page.get_attribute("#converted", "d")
-    assert save(page)["convert"] is False
-
-
-def test_each_face_of_a_photo_can_be_taken(page: Page) -> None:
-    open_editor(page)
-    pair = Image.new("RGB", (512, 256))
-    for place, name in enumerate(("franck", "cap")):
-        pair.paste(Image.open(ROOT / f"models/{name}/reference.jpg"), (256 * place, 0))
-    with repainting(page):
-        upload(page, "#photo", "pair.png", to_png(pair))
-    faces = page.locator("#faces")
-    expect(faces.locator("option")).to_have_text(["Face 1 of 2", "Face 2 of 2"])
-    first = read_points(page)
-    with repainting(page):
-        faces.select_option(index=1)
-    assert np.abs(read_points(page) - first).max() > 0.01
-
-
 def test_a_service_that_is_still_loading_is_waited_for(page: Page) -> None:
     waits = iter([True])
     problem = {"title": "The service is not ready", "detail": "The targets are still loading.", "status": 503}
@@ -264,50 +225,6 @@ def test_a_service_that_is_still_loading_is_waited_for(page: Page) -> None:
     expect(page.locator("#picture-message")).to_contain_text("still loading")
     page.wait_for_selector("#download:not([disabled])")
     expect(page.locator("#picture-message")).to_be_empty()
-
-
-def test_what_can_not_be_used_is_told_where_it_was_given(page: Page) -> None:
-    open_editor(page)
-    before = read_points(page)
-    message = page.locator("#start-message")
-    upload(page, "#photo", "wall.png", to_png(Image.new("RGB", (100, 100), (120, 130, 90))))
-    expect(message).to_contain_text("No face was found in this picture")
-    upload(page, "#photo", "notes.png", b"these are words")
-    expect(message).to_contain_text("format is not supported")
-    upload(page, "#landmark-file", "face.json", b"[1, 2")
-    expect(message).to_contain_text("face.json is not JSON")
-    upload(page, "#landmark-file", "face.json", json.dumps({"landmarks": [[1, 2]] * 5}).encode())
-    expect(message).to_contain_text("No landmark scheme has 5 points")
-    assert (read_points(page) == before).all()
-    with repainting(page):
-        page.click("[data-preset=smile]")
-    expect(message).to_be_empty()
-
-
-def test_saved_landmarks_load_as_they_were(page: Page) -> None:
-    open_editor(page)
-    choose_tool(page, "face")
-    drag(page, (0.5, 0.5), (0.52, 0.53))
-    set_range(page, "#slider-smile", 0.15)
-    saved = save(page)
-    assert (saved["target"], saved["scheme"], saved["units"], saved["convert"]) == ("franck", "ibug68", "crop", False)
-    with repainting(page):
-        page.click("[data-preset=neutral]")
-    assert save(page) != saved
-    with repainting(page):
-        upload(page, "#landmark-file", "face.json", json.dumps(saved).encode())
-    assert save(page) == saved
-
-
-def test_an_answer_of_landmarks_is_a_file_to_start_from(page: Page) -> None:
-    """In pixels of a picture, of another person: placed by the target's crop rule, and converted."""
-    open_editor(page)
-    pixels = read_points(page) * 300 + 500
-    answer: dict[str, Any] = {"faces": [{"scheme": "ibug68", "landmarks": pixels.tolist()}]}
-    with repainting(page):
-        upload(page, "#landmark-file", "landmarks.json", json.dumps(answer).encode())
-    assert save(page)["convert"] is True
-    assert np.abs(read_points(page)).max() < 1.2
 
 
 def test_one_request_is_under_way_and_the_newest_wins(page: Page) -> None:
@@ -336,25 +253,3 @@ def test_one_request_is_under_way_and_the_newest_wins(page: Page) -> None:
     assert 0 < sent < moves
     order = json.loads(page.input_value("#command").split("-d '")[1][:-1])
     assert order["landmarks"][8] == pytest.approx((0.4, 0.95), abs=0.003)
-
-
-def test_the_command_makes_the_picture(page: Page, service: str) -> None:
-    open_editor(page)
-    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page.click("summary")
-    page.click("#copy")
-    expect(page.locator("#copied")).to_have_text("Copied.")
-    command = page.evaluate("() => navigator.clipboard.readText()")
-    assert command == page.input_value("#command")
-    assert command.startswith(f"curl -sS {service}/synthesize -H 'Content-Type: application/json' -o face.jpg -d '")
-
-
-def test_a_converted_face_is_kept_for_another_target(page: Page) -> None:
-    open_editor(page, "franck")
-    with repainting(page):
-        upload(page, "#photo", "cap.jpg", (ROOT / "models/cap/reference.jpg").read_bytes())
-    driver = read_points(page)
-    with repainting(page):
-        page.select_option("#target", "cap")
-    assert (read_points(page) == driver).all()
-    expect(page.locator("#convert")).to_be_checked()

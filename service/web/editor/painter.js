@@ -28,7 +28,7 @@ export class Painter {
   }
 
   async #work() {
-    this.#busy = true;
+    this.#setBusy(true);
     while (this.#next) {
       const { ask, since } = this.#next;
       this.#next = null;
@@ -42,7 +42,13 @@ export class Painter {
         this.listener.failed(error);
       }
     }
-    this.#busy = false;
+    this.#setBusy(false);
+  }
+
+  /** @param {boolean} busy */
+  #setBusy(busy) {
+    this.#busy = busy;
+    for (const canvas of this.canvases) canvas.setAttribute("aria-busy", String(busy));
   }
 
   /** @param {Blob} picture */
