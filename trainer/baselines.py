@@ -60,9 +60,12 @@ class Served:
         self.served = served
         self.convert = convert
         self.needs_neutral = calibrated
+        self.targets = served.list_targets()
 
-    def make(self, shot: Shot) -> Image8:
-        """Photos go to /reenact, as they are; landmarks to /synthesize."""
+    def make(self, shot: Shot) -> Image8 | None:
+        """Photos go to /reenact, as they are; landmarks to /synthesize. None of a target that is not served."""
+        if shot.target not in self.targets:
+            return None
         if shot.still is not None and self.convert and not self.needs_neutral:
             return self.served.reenact(shot.target, shot.still.picture, shot.still.face)
         neutral = shot.neutral if self.needs_neutral else None

@@ -44,7 +44,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     from trainer.exchange import write_drivers
     from trainer.eyes import open_eyes
     from trainer.gallery import draw_gallery, save_gallery
-    from trainer.record import record
+    from trainer.record import check_documents, record
     from trainer.report import format_report, write_report
 
     if options.write_drivers is not None:
@@ -54,6 +54,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
         print(f"{options.write_drivers / 'index.json'} names {count} pictures to make.")
         return
     scored = split_scored(options.score)
+    if options.record:
+        check_documents(Path())
     evaluation, material, shown = evaluate(
         options.data_dir, options.models_dir, options.every, options.previous, scored
     )

@@ -23,7 +23,7 @@ from trainer.dataset import FrameDataset, list_datasets
 from trainer.errors import DatasetError
 from trainer.eyes import DETECTOR, Eyes, open_eyes
 from trainer.intervals import Estimate, average
-from trainer.results import EVERY, Driven, Evaluation, Figure, Task, make_figure
+from trainer.results import EVERY, Driven, Evaluation, Figure, Task, hash_bundle, make_figure
 from trainer.served import serve
 from trainer.trials import Estimates, Identity, can_drive, try_cross, try_cycle, try_filmed, try_own, try_stills
 
@@ -198,7 +198,7 @@ def describe(
     names = [FILMED, *systems]
     return Evaluation(
         systems={name: LABELS.get(name, name) for name in names},
-        bundles={name: manifest.tl2f.sha256 for name, manifest in material.manifests.items()},
+        bundles={name: hash_bundle(manifest) for name, manifest in material.manifests.items()},
         drivers={name: _describe_clip(clip, material.datasets[name]) for name, clip in material.clips.items()},
         stills=len(material.stills),
         notes=notes,

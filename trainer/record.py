@@ -7,7 +7,7 @@ from shared.bundle import BundleManifest, read_bundle, write_manifest
 from trainer.clips import KEPT
 from trainer.errors import RecordError
 from trainer.report import open_templates, write_text
-from trainer.results import Evaluation, Figure, name_metric, to_measured
+from trainer.results import Evaluation, Figure, hash_bundle, name_metric, to_measured
 from trainer.tables import build_summary, build_tables, build_targets, format_markdown
 
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
@@ -22,7 +22,7 @@ def record(evaluation: Evaluation, models_dir: Path, folder: Path) -> list[Path]
     """Write the figures into every manifest and model card, and into the README and docs under `folder`.
 
     The documents have a place for them, between BEGIN and END; one that is not there is left out. Raises RecordError,
-    before anything is written, where a document has lost its place.
+    before anything is written, where a document has lost its place, or a bundle is another by now than was measured.
     """
     texts = {
         folder / "README.md": format_brief(evaluation),
@@ -31,14 +31,30 @@ def record(evaluation: Evaluation, models_dir: Path, folder: Path) -> list[Path]
         ),
     }
     filled = {path: fill(path, text) for path, text in texts.items() if path.exists()}
-    for target in evaluation.bundles:
-        manifest = read_bundle(models_dir / target)
+    manifests = [read_measured(evaluation, target, models_dir) for target in evaluation.bundles]
+    for manifest in manifests:
+        target = manifest.target
         metrics = {name_metric(each): to_measured(each) for each in list_recorded(evaluation, target)}
         write_manifest(manifest.model_copy(update={"metrics": metrics}), models_dir / target)
         filled[models_dir / target / "README.md"] = render_card(evaluation, manifest)
     for path, text in filled.items():
         write_text(path, text)
     return list(filled)
+
+
+def check_documents(folder: Path) -> None:
+    """Raises RecordError where a document has no place for figures: to be told before they are measured."""
+    for path in (folder / "README.md", folder / "docs" / "evaluation.md"):
+        if path.exists():
+            fill(path, "")
+
+
+def read_measured(evaluation: Evaluation, target: str, models_dir: Path) -> BundleManifest:
+    """The manifest of a bundle that was measured. Raises RecordError where its networks are others."""
+    manifest = read_bundle(models_dir / target)
+    if evaluation.bundles[target] != hash_bundle(manifest):
+        raise RecordError(f"The bundle '{target}' was exchanged while it was measured. Run the command again.")
+    return manifest
 
 
 def list_recorded(evaluation: Evaluation, target: str) -> list[Figure]:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.bundle import Measured
+from shared.bundle import BundleManifest, Measured
 from trainer.intervals import Estimate
 
 Task = Literal["own", "cross", "cycle", "stills"]
@@ -48,7 +48,7 @@ class Evaluation(_Frozen):
     """All figures and what they were measured on. It holds no time or place: the same bundles give the same text."""
 
     systems: Mapping[str, str] = Field(description="System -> its name for people, in the order of the tables.")
-    bundles: Mapping[str, str] = Field(description="Target -> SHA-256 of its generator.")
+    bundles: Mapping[str, Mapping[str, str]] = Field(description="Target -> SHA-256 of its networks.")
     drivers: Mapping[str, Driven]
     stills: int
     notes: tuple[str, ...]
@@ -83,6 +83,11 @@ def make_figure(system: str, task: Task, driver: str, target: str, metric: str, 
         high=round(high, DIGITS),
         frames=estimate.frames,
     )
+
+
+def hash_bundle(manifest: BundleManifest) -> dict[str, str]:
+    """What tells one bundle from another: the hashes of its networks."""
+    return {"converter": manifest.converter.sha256, "tl2f": manifest.tl2f.sha256}
 
 
 def name_metric(figure: Figure) -> str:

@@ -18,7 +18,7 @@ from shared.landmarks import Points
 from shared.pixels import Image8
 from trainer.errors import ServiceError
 
-START_SECONDS = 60.0
+START_SECONDS, ANSWER_SECONDS = 60.0, 60.0
 SMALLEST = 16
 """Pixels a side of a picture that nobody looks at."""
 
@@ -32,16 +32,19 @@ def serve(
     `max_batch` 1 makes a picture independent of what else was waiting, to the last bit. `code` is another checkout
     whose service is to run. Raises ServiceError where it does not become ready.
     """
+    if code is not None and not (code / "service").is_dir():
+        raise ServiceError(f"{code} is no checkout with a service/; `git worktree add {code} REVISION` makes one.")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     settings = {"HOST": "127.0.0.1", "PORT": port, "MODELS_DIR": models_dir.resolve(), "LOG_LEVEL": "warning"}
+    settings |= {"DEADLINE_SECONDS": ANSWER_SECONDS}  # a machine that is busy with more than this is waited for
     settings |= {} if threads is None else {"THREADS": threads}
     settings |= {} if max_batch is None else {"MAX_BATCH": max_batch}
     environment = os.environ | {f"LANDMARKGAN_{name}": str(value) for name, value in settings.items()}
     process = subprocess.Popen([sys.executable, "-m", "service"], env=environment, cwd=code)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=ANSWER_SECONDS) as client:
             _wait_until_ready(client, process)
             yield ServedFaces(client)
     finally:

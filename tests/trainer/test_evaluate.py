@@ -15,10 +15,11 @@ from shared.detectors import load_detector
 from tests.fixtures.acted import film_points, write_dataset
 from trainer import cli, cli_evaluate, evaluate
 from trainer.dataset import SPLITS
-from trainer.errors import RecordError, ScoredFolderError
+from trainer.errors import RecordError, ScoredFolderError, ServiceError
 from trainer.eyes import Eyes, OwnEyes
-from trainer.record import BEGIN, END, fill
+from trainer.record import BEGIN, END, fill, read_measured
 from trainer.results import Evaluation
+from trainer.served import serve
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,8 +54,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_one_command_writes_the_same_figures_everywhere(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["evaluate", "--every", "2", "--record"]) == 0
     said = capsys.readouterr().out
-    text = (checkout / "runs" / "evaluation" / "figures.json").read_text()
-    evaluation = Evaluation.model_validate_json(text)
+    evaluation = Evaluation.model_validate_json((checkout / "runs" / "evaluation" / "figures.json").read_text())
     assert evaluation.drivers["zoe"].frames == 2
     systems = {"landmarkgan", "calibrated", "unconverted", "nearest", "warp"}
     assert {each.system for each in evaluation.figures} == systems | {"filmed"}
@@ -89,11 +89,8 @@ def test_one_command_writes_the_same_figures_everywhere(checkout: Path, capsys: 
         with Image.open(checkout / "docs" / "images" / f"{name}.jpg") as picture:
             assert picture.format == "JPEG"
 
-    assert cli.main(["evaluate", "--every", "2", "--report", "again"]) == 0
-    assert (checkout / "again" / "figures.json").read_text() == text
 
-
-def test_another_program_scores_as_the_service_whose_pictures_it_hands_in(
+def test_another_programs_pictures_and_another_revision_are_rows(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["evaluate", "--every", "2", "--write-drivers", "drivers"]) == 0
@@ -106,7 +103,7 @@ def test_another_program_scores_as_the_service_whose_pictures_it_hands_in(
             path = checkout / "theirs" / entry["name"]
             path.parent.mkdir(parents=True, exist_ok=True)
             reference.save(path)  # cap's reference, whatever was asked for
-    assert cli.main(["evaluate", "--every", "2", "--score", "theirs=theirs"]) == 0
+    assert cli.main(["evaluate", "--every", "2", "--score", "theirs=theirs", "--previous", str(ROOT)]) == 0
     evaluation = Evaluation.model_validate_json((checkout / "runs" / "evaluation" / "figures.json").read_text())
     assert evaluation.systems["theirs"] == "theirs"
     ours, theirs = (evaluation.find(name, "own", "cap", "cap", "landmark_error") for name in ("landmarkgan", "theirs"))
@@ -114,6 +111,15 @@ def test_another_program_scores_as_the_service_whose_pictures_it_hands_in(
     assert theirs is not None
     assert theirs.value > ours.value
     assert evaluation.find("theirs", "cycle", "cap", "franck", "lmk") is not None
+    assert not evaluation.notes
+    now, before = (
+        [each.model_copy(update={"system": ""}) for each in evaluation.figures if each.system == name]
+        for name in ("landmarkgan", "previous")
+    )
+    assert now == before  # the same bundles, served by this very checkout: to the last digit
+
+    with pytest.raises(RecordError, match="'cap' was exchanged while it was measured"):
+        read_measured(evaluation.model_copy(update={"bundles": {"cap": {}}}), "cap", checkout / "models")
 
 
 @pytest.mark.parametrize("value", ["theirs", "=theirs", "theirs=", "landmarkgan=theirs"])
@@ -130,6 +136,11 @@ def test_a_document_without_its_place_is_refused(tmp_path: Path) -> None:
     path.write_text("Before.\nAfter.\n")
     with pytest.raises(RecordError, match="no place for the figures"):
         fill(path, "new")
+
+
+def test_a_revision_without_a_service_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ServiceError, match="is no checkout with a service/"), serve(tmp_path, code=tmp_path):
+        pass
 
 
 def test_nothing_to_measure_is_said(
