@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.drive import Placed
-from service.smoothing import CROP, LANDMARKS, LONGEST_GAP, OneEuro, Response
+from service.smoothing import LANDMARKS, LONGEST_GAP, PLACE, SIDE, OneEuro, Response
 from shared.bundle import read_bundle
 from shared.detectors.mesh import MeshDetector
 from shared.detectors.tracker import FaceTracker
@@ -36,7 +36,9 @@ PIXELS = 256
 RESPONSES = [
     Response(rest, gain, LANDMARKS.speed_cutoff) for rest in (0.25, 0.5, 1.0) for gain in (20.0, 40.0, 60.0, 90.0)
 ]
-CROP_RESPONSES = [Response(rest, gain, CROP.speed_cutoff) for rest in (0.5, 1.0, 2.0) for gain in (20.0, 40.0, 80.0)]
+CROP_RESPONSES = [
+    Response(rest, gain, PLACE.speed_cutoff) for rest in (0.5, 1.0, 2.0) for gain in (20.0, 30.0, 40.0, 80.0)
+]
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,8 @@ def compare_crop(response: Response, still: Sequence[Track], moving: Sequence[Tr
             raw = each.crops[:, None, view]
             behind.append(float(np.linalg.norm(smooth(raw, each.seconds, response) - raw, axis=-1).mean()))
         line += f" {max(ratios):10.2f} {PIXELS * max(behind):8.2f}"
-    return line + ("  <- the service's" if response == CROP else "")
+    marks = [name for name, own in (("place", PLACE), ("side", SIDE)) if response == own]
+    return line + (f"  <- the service's {', '.join(marks)}" if marks else "")
 
 
 def main() -> int:

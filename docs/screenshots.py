@@ -4,12 +4,14 @@ A page has a function that brings it into a state worth showing, and a line in `
 """
 
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.browser import MISSING, find_chromium, launch_chromium
+from benchmarks.stream import draw_frames, write_clip
 from trainer.served import serve
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +34,21 @@ def show_editor(page: Page) -> None:
     page.mouse.move(0, 0)
 
 
-SHOTS: Mapping[str, Callable[[Page], None]] = {"editor": show_editor}
+def show_live(page: Page) -> None:
+    """A face that sways, out of a file, and the target after it."""
+    page.goto("/live")
+    page.wait_for_selector("#target option[value=franck]", state="attached")
+    page.select_option("#target", "franck")
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "face.mp4"
+        frames = draw_frames(ROOT / "models" / "cap" / "reference.jpg")
+        write_clip(clip, frames, len(frames))
+        page.set_input_files("#file", {"name": clip.name, "mimeType": "video/mp4", "buffer": clip.read_bytes()})
+    page.wait_for_function("() => Number(document.getElementById('rate').textContent) > 0")
+    page.wait_for_timeout(4000)
+
+
+SHOTS: Mapping[str, Callable[[Page], None]] = {"editor": show_editor, "live": show_live}
 
 
 def main() -> int:

@@ -32,7 +32,8 @@ class Response:
 
 
 LANDMARKS = Response(rest=1.0, gain=40.0, speed_cutoff=2.0)
-CROP = Response(rest=1.0, gain=40.0, speed_cutoff=2.0)
+PLACE = Response(rest=1.0, gain=40.0, speed_cutoff=2.0)
+SIDE = Response(rest=1.0, gain=30.0, speed_cutoff=2.0)
 
 
 class OneEuro:
@@ -66,7 +67,7 @@ class FaceSmoother:
         """The face at this time. Times may be from any clock that runs forward; one that does not begins anew."""
         passed = math.inf if self._last is None else seconds - self._last
         if not 0 < passed <= LONGEST_GAP:
-            self._points, self._place, self._side = OneEuro(LANDMARKS), OneEuro(CROP), OneEuro(CROP)
+            self._points, self._place, self._side = OneEuro(LANDMARKS), OneEuro(PLACE), OneEuro(SIDE)
             self._unit = placed.crop.side  # the crop's filters count in sides, as the landmarks' do
         self._last = seconds
         crop, unit = placed.crop, self._unit
