@@ -37,6 +37,18 @@ class GatedDetector(PaintedDetector):
         return super().detect(image)
 
 
+class SteppedDetector(PaintedDetector):
+    """Sees as many frames as it is given steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = threading.Semaphore(0)
+
+    def detect(self, image: Picture) -> list[DetectedFace]:
+        assert self.steps.acquire(timeout=10)
+        return super().detect(image)
+
+
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Twelve frames of a painted person."""
@@ -93,7 +105,7 @@ async def test_from_the_upload_to_the_download(settings: Settings, clip: bytes) 
 
 
 async def test_progress_is_told_while_it_runs(settings: Settings, clip: bytes) -> None:
-    detector = GatedDetector()
+    detector = SteppedDetector()
     async with serve(settings, detector) as client:
         answer = await post(client, clip)
         job = await wait_for(client, answer.json()["id"], "running")
@@ -102,15 +114,15 @@ async def test_progress_is_told_while_it_runs(settings: Settings, clip: bytes) -
         assert (early.status_code, early.json()["type"].split(":")[-1]) == (409, "job-state")
         assert "running" in early.json()["detail"]
         assert (await client.get(f"/jobs/{job['id']}")).headers["retry-after"] == "1"
-        detector.gate.set()
-        studio_job = client.app.state.jobs.find(job["id"])
-        seen = set()
-        while not studio_job.ended:
-            shown = (await client.get(f"/jobs/{job['id']}")).json()
-            if shown["state"] == "running" and shown["frames"]:
-                seen.add(shown["progress"] == pytest.approx(shown["frames"] / 12) and shown["eta_seconds"] >= 0)
-            await asyncio.sleep(0)
-        assert seen == {True}
+        detector.steps.release(5)
+        async with asyncio.timeout(20):
+            while (job := (await client.get(f"/jobs/{job['id']}")).json())["frames"] < 5:
+                await asyncio.sleep(0.01)
+        assert (job["state"], job["frames"], job["total"]) == ("running", 5, 12)
+        assert job["progress"] == pytest.approx(5 / 12)
+        assert job["eta_seconds"] >= 0
+        detector.steps.release(7)
+        assert (await wait_for(client, job["id"], "done"))["progress"] == 1
 
 
 async def test_cancelled_jobs_leave_their_record_alone(settings: Settings, clip: bytes) -> None:
@@ -120,14 +132,12 @@ async def test_cancelled_jobs_leave_their_record_alone(settings: Settings, clip:
         assert await asyncio.to_thread(detector.entered.wait, 10)
         assert (await client.get(f"/jobs/{waiting}")).json()["state"] == "waiting"
         for job_id in (waiting, running):
-            cancelling = asyncio.ensure_future(client.post(f"/jobs/{job_id}/cancel"))
-            await asyncio.sleep(0.05)
-            detector.gate.set()
-            cancelled = await cancelling
+            cancelled = await client.post(f"/jobs/{job_id}/cancel")
             assert (cancelled.status_code, cancelled.json()["state"]) == (200, "cancelled")
             again = await client.post(f"/jobs/{job_id}/cancel")
             assert again.json()["ended"] == cancelled.json()["ended"]
         assert list_files(settings) == sorted(f"{job_id}/job.json" for job_id in (running, waiting))
+        detector.gate.set()
         assert (await wait_for(client, (await post(client, clip)).json()["id"], "done"))["frames"] == 12
 
 
