@@ -7,6 +7,7 @@ RUN pip install --no-cache-dir -c constraints.txt ".[$ONNXRUNTIME,service]"
 COPY shared shared
 COPY service service
 COPY models models
+RUN install -d -o 65534 -g 65534 jobs
 ENV PYTHONUNBUFFERED=1 LANDMARKGAN_HOST=0.0.0.0 LANDMARKGAN_PORT=8000
 EXPOSE 8000
 USER 65534:65534

@@ -6,9 +6,17 @@ ONNXRUNTIME ?= cpu
 VENV := .venv$(if $(filter gpu,$(ONNXRUNTIME)),-gpu)
 RUN := $(VENV)/bin/python
 comma := ,
+# The pages need no Node.js to be served; where it is there, their types are checked.
+ifneq ($(shell command -v npm 2>/dev/null),)
+NODE_MODULES := node_modules/.installed
+TYPE_CHECK_PAGES := node_modules/.bin/tsc --noEmit
+else
+NODE_MODULES :=
+TYPE_CHECK_PAGES := echo "There is no Node.js (npm) here: the types of service/web are not checked." >&2
+endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint data train train-detector evaluate bench clean
+.PHONY: help serve test lint data train train-detector evaluate figures study bench screenshots clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -19,10 +27,11 @@ serve: $(VENV)/.has-service ## Start the HTTP service [PORT=8000] [ARGS="--host 
 test: lint ## Check style and types, then run every test [ARGS=…]
 	@$(RUN) -m pytest $(ARGS)
 
-lint: $(VENV)/.has-service+trainer+fan+dev ## Check style and types alone
+lint: $(VENV)/.has-service+trainer+fan+dev $(NODE_MODULES) ## Check style and types alone
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
+	@$(TYPE_CHECK_PAGES)
 
 data: $(VENV)/.has-trainer ## Fetch the sample media, prepare the datasets franck and cap [ARGS=…]
 	@$(RUN) -m trainer data $(ARGS)
@@ -36,20 +45,34 @@ train-detector: $(VENV)/.has-trainer ## Train the detector hourglass [WFLW=dir |
 	@$(RUN) -m trainer train-detector $(if $(WFLW),--wflw '$(WFLW)') $(if $(DATASETS),--datasets $(DATASETS)) \
 		$(if $(DEVICE),--device '$(DEVICE)') $(ARGS)
 
-evaluate: $(VENV)/.has-service+trainer+evaluate+dev ## Measure the bundles on held-out frames and unseen faces [ARGS=…]
+evaluate: $(VENV)/.has-service+trainer+evaluate+dev ## Measure the bundles on held-out frames, write a report [ARGS="--record"]
 	@$(RUN) -m trainer evaluate $(ARGS)
+
+figures: $(VENV)/.has-trainer ## Draw the pictures of README and docs from the bundles [ARGS=…]
+	@$(RUN) -m trainer figures $(ARGS)
+
+study: $(VENV)/.has-service+trainer+evaluate+dev ## Train variants side by side: STUDY=designs or terms [ARGS=…]
+	@$(RUN) -m trainer study '$(or $(STUDY),designs)' $(ARGS)
 
 bench: $(VENV)/.has-service+trainer+fan+dev ## Time the generator and the endpoints on this machine [ARGS=…]
 	@$(RUN) -m benchmarks $(ARGS)
 
+screenshots: $(VENV)/.has-service+trainer+dev ## Take the README's pictures of the pages; needs a Chromium [ARGS=editor]
+	@$(RUN) -m docs.screenshots $(ARGS)
+
 clean: ## Remove the environments and caches; data/, runs/ and models/ stay
-	@rm -rf .venv .venv-gpu .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+	@rm -rf .venv .venv-gpu node_modules .mypy_cache .ruff_cache .pytest_cache build *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp for each set of extras, newer than the two files that decide what is installed: a second run installs nothing.
 $(VENV)/.has-%: pyproject.toml constraints.txt | $(VENV)/.made
 	@echo "Installing $(ONNXRUNTIME) $(subst +, ,$*) into $(VENV), once ..."
 	@$(RUN) -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(ONNXRUNTIME),$(subst +,$(comma),$*)]'
+	@touch $@
+
+node_modules/.installed: package.json package-lock.json
+	@echo "Installing TypeScript into node_modules, once ..."
+	@npm ci --silent --no-audit --no-fund
 	@touch $@
 
 $(VENV)/.made:

@@ -15,6 +15,7 @@ from service.app import create_app
 from service.settings import Settings
 
 FAILED_START = 3
+WORDED_FRAMES = 4  # in `max_frame_bytes`: frames up to this are read and refused in words, larger ones unread
 
 
 class Server(uvicorn.Server):
@@ -48,6 +49,23 @@ def parse_options(arguments: Sequence[str] | None) -> dict[str, str | int]:
     return dict(vars(parser.parse_args(arguments)))
 
 
+def configure_server(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """uvicorn, as this application is served."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,  # ours says more, and no more than it may
+        server_header=False,
+        ws_max_size=WORDED_FRAMES * settings.max_frame_bytes,
+        ws_per_message_deflate=False,  # pictures are compressed already
+        timeout_graceful_shutdown=int(settings.deadline_seconds) + 1,
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until a signal ends it. Returns the exit status: 2 for settings that are wrong, 3 for a failed start."""
     options = parse_options(arguments)
@@ -60,18 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
     app = create_app(settings)
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http="httptools",
-        log_config=None,
-        access_log=False,  # ours says more, and no more than it may
-        server_header=False,
-        timeout_graceful_shutdown=int(settings.deadline_seconds) + 1,
-    )
-    server = Server(config, app, settings.drain_seconds)
+    server = Server(configure_server(app, settings), app, settings.drain_seconds)
     try:
         server.run()
     except KeyboardInterrupt:

@@ -10,12 +10,16 @@ from fastapi import FastAPI
 from service import __version__
 from service.accesslog import AccessLog
 from service.connection import BodyLimit
+from service.job_routes import router as job_router
+from service.jobs import Jobs
 from service.lifecycle import Lifecycle, load_studio
 from service.openapi import make_openapi
 from service.pages import install_pages
 from service.problems import install_handlers
 from service.routes import router
 from service.settings import Settings
+from service.stream import Streams
+from service.stream import router as stream_router
 from shared.detectors import LandmarkDetector
 
 logger = logging.getLogger(__name__)
@@ -32,20 +36,29 @@ def create_app(settings: Settings, detector: LandmarkDetector | None = None) -> 
     It answers at once, and is ready when `/readyz` says so; only where a GPU is required does the start wait for the
     targets, so that a missing GPU is a failed start (StartError).
     """
-    lifecycle = Lifecycle()
+    lifecycle, jobs = Lifecycle(), Jobs(settings)
     app = FastAPI(
         title="LandmarkGAN",
         version=__version__,
         description=DESCRIPTION,
-        lifespan=lambda _: _live(lifecycle, settings, detector),
+        lifespan=lambda _: _live(lifecycle, jobs, settings, detector),
         docs_url=None,  # FastAPI's pages load scripts from a foreign host; /api lists the endpoints
         redoc_url=None,
     )
     app.state.lifecycle = lifecycle
+    app.state.streams = Streams(settings)
+    app.state.jobs = jobs
     app.include_router(router)
+    app.include_router(stream_router)
+    app.include_router(job_router)
     install_pages(app)
     install_handlers(app)
-    app.add_middleware(BodyLimit, max_json_bytes=settings.max_json_bytes, max_upload_bytes=settings.max_upload_bytes)
+    app.add_middleware(
+        BodyLimit,
+        max_json_bytes=settings.max_json_bytes,
+        max_upload_bytes=settings.max_upload_bytes,
+        max_video_bytes=settings.max_video_bytes,
+    )
     app.add_middleware(AccessLog)
     # FastAPI's documented way to change the schema is to replace this method; mypy knows no such assignment.
     app.openapi = make_openapi(app, lifecycle)  # type: ignore[method-assign]
@@ -53,8 +66,10 @@ def create_app(settings: Settings, detector: LandmarkDetector | None = None) -> 
 
 
 @asynccontextmanager
-async def _live(lifecycle: Lifecycle, settings: Settings, detector: LandmarkDetector | None) -> AsyncIterator[None]:
-    loading = asyncio.create_task(_load(lifecycle, settings, detector))
+async def _live(
+    lifecycle: Lifecycle, jobs: Jobs, settings: Settings, detector: LandmarkDetector | None
+) -> AsyncIterator[None]:
+    loading = asyncio.create_task(_load(lifecycle, jobs, settings, detector))
     if settings.require_gpu:
         await loading
     try:
@@ -62,15 +77,18 @@ async def _live(lifecycle: Lifecycle, settings: Settings, detector: LandmarkDete
     finally:
         lifecycle.draining = True
         await asyncio.gather(loading, return_exceptions=True)
+        await jobs.close()
         if lifecycle.studio is not None:
             await asyncio.to_thread(lifecycle.studio.close)
 
 
-async def _load(lifecycle: Lifecycle, settings: Settings, detector: LandmarkDetector | None) -> None:
+async def _load(lifecycle: Lifecycle, jobs: Jobs, settings: Settings, detector: LandmarkDetector | None) -> None:
     try:
-        lifecycle.studio = await asyncio.to_thread(load_studio, settings, detector)
+        studio = await asyncio.to_thread(load_studio, settings, detector)
+        await jobs.start(studio)
     except Exception:
         lifecycle.failure = "Loading failed; the service's log has the reason."
         logger.exception("loading failed")
         raise
-    logger.info("ready: %d targets", len(lifecycle.studio.catalogue.targets))
+    lifecycle.studio = studio
+    logger.info("ready: %d targets", len(studio.catalogue.targets))

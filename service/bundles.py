@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from service.errors import DamagedTargetError, StartError, UnknownTargetError, UnsupportedImageError
 from service.images import sniff_media_type
 from shared.bundle import MANIFEST_NAME, BundleManifest, OnnxFile, TensorSpec, read_bundle
+from shared.calibration import Calibration
 from shared.detectors import DETECTOR_NAMES
 from shared.errors import BundleError
 from shared.landmarks import Points
@@ -69,10 +70,15 @@ class Target:
     reference_type: str
     converter: Network
     tl2f: Network
+    calibration: Calibration
 
     def convert(self, points: Points) -> Points:
         """Anyone's landmarks ``(B, N, 2)`` in crop units -> the target's, likewise."""
         return self.converter.run(points)
+
+    def convert_calibrated(self, points: Points, neutrals: Points) -> Points:
+        """As `convert`, of faces whose neutral shapes ``(B, N, 2)`` are known."""
+        return self.calibration.convert(points, neutrals, self.converter.run)
 
     def synthesize(self, points: Points) -> Image8:
         """The target's landmarks ``(B, N, 2)`` in crop units -> pictures ``(B, S, S, 3)``."""
@@ -147,6 +153,7 @@ def open_target(folder: Path, device: str, threads: int) -> Target:
             reference_type=sniff_media_type(reference),
             converter=OnnxNetwork(converter, manifest.converter, device, threads=1),  # too small to share out
             tl2f=OnnxNetwork(tl2f, manifest.tl2f, device, threads),
+            calibration=Calibration(manifest),
         )
         _warm_up(target)
     except (BundleError, UnsupportedImageError, OSError) as error:

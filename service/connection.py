@@ -12,6 +12,7 @@ from service.problems import answer_http_error
 
 Result = TypeVar("Result")
 
+VIDEO_PATH = "/reenact/video"
 FORM_OVERHEAD = 64 * 1024  # bytes of a multipart body beside the picture
 
 
@@ -21,17 +22,19 @@ class BodyLimit:
     Content-Length is believed when it is too large, and the bytes that do arrive are counted.
     """
 
-    def __init__(self, app: ASGIApp, max_json_bytes: int, max_upload_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_json_bytes: int, max_upload_bytes: int, max_video_bytes: int) -> None:
         self.app = app
         self.max_json_bytes = max_json_bytes
         self.max_form_bytes = max_upload_bytes + FORM_OVERHEAD
+        self.max_video_form_bytes = max_video_bytes + FORM_OVERHEAD
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         headers = dict(scope["headers"])
         form = headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data")
-        limit = self.max_form_bytes if form else self.max_json_bytes
+        form_limit = self.max_video_form_bytes if scope["path"].endswith(VIDEO_PATH) else self.max_form_bytes
+        limit = form_limit if form else self.max_json_bytes
         error = HTTPException(413, f"The body is larger than {limit} bytes, which is the most this service takes.")
         declared = headers.get(b"content-length", b"")
         if declared.isdigit() and int(declared[:20]) > limit:

@@ -11,13 +11,15 @@ from numpy.typing import ArrayLike
 from service.bundles import Target
 from shared.bundle import BundleManifest
 from shared.errors import LandmarksError
-from shared.geometry import Crop, find_crop
-from shared.landmarks import Points, check_points, convert_scheme, get_scheme, guess_scheme
+from shared.geometry import Crop, CropRule, find_crop
+from shared.landmarks import Points, Scheme, check_points, convert_scheme, get_scheme, guess_scheme
+from shared.neutral import find_neutral
 from shared.pixels import Image8
 
 Units = Literal["any", "crop"]
 
 CROP_UNITS = Crop(x=0.5, y=0.5, side=1.0)  # the crop that landmarks in crop units are cut by already
+RIGID_FACTOR = 6.0  # sides of a crop to the spread of eyes and nose: about that of the targets' own rules
 MAX_UNITS = 16.0  # a landmark so many crop sides away belongs to no face
 
 
@@ -31,10 +33,14 @@ class Placed:
 
 @dataclass(frozen=True)
 class Drive:
-    """One item of a target's batch."""
+    """One item of a target's batch, in crop units.
+
+    `neutral` is the neutral shape ``(N, 2)`` of who drives, where it is known; the conversion then goes by it.
+    """
 
     points: Points
     convert: bool
+    neutral: Points | None = None
 
 
 @dataclass(frozen=True)
@@ -64,13 +70,40 @@ def place_landmarks(landmarks: ArrayLike, scheme: str | None, manifest: BundleMa
     return Placed(placed, crop)
 
 
+def find_source_neutral(faces: Sequence[Points], scheme: Scheme) -> Points:
+    """A person's neutral shape ``(N, 2)`` from faces ``(N, 2)`` of any scale and place, in units of its own crop.
+
+    Raises LandmarksError for points that no face can have.
+    """
+    rule = CropRule(centre_points=scheme.rigid, scale_points=scheme.rigid, factor=RIGID_FACTOR, drop=0.0)
+    return find_neutral(np.stack([find_crop(face, rule).to_unit(face) for face in faces]), scheme)
+
+
+def place_neutral(faces: Sequence[ArrayLike], manifest: BundleManifest) -> Points:
+    """A source's neutral shape ``(N, 2)`` in the target's crop units, from landmarks of one or more of its faces.
+
+    Each of any scale and place, and of any scheme that converts to the target's. Raises LandmarksError.
+    """
+    placed = []
+    for number, face in enumerate(faces):
+        try:
+            placed.append(place_landmarks(face, None, manifest).points)
+        except LandmarksError as error:
+            raise LandmarksError(f"source_neutral.{number}: {error}") from error
+    neutral = find_source_neutral(placed, get_scheme(manifest.scheme))
+    return place_landmarks(neutral, manifest.scheme, manifest).points
+
+
 def animate(target: Target, drives: Sequence[Drive]) -> list[Face]:
     """One batch through the converter, where asked for, and TL2F."""
     started = time.perf_counter()
     points = np.stack([drive.points for drive in drives])  # (B, N, 2)
-    chosen = [row for row, drive in enumerate(drives) if drive.convert]
+    chosen = [row for row, drive in enumerate(drives) if drive.convert and drive.neutral is None]
     if chosen:
         points[chosen] = target.convert(points[chosen])
+    known = {row: drive.neutral for row, drive in enumerate(drives) if drive.convert and drive.neutral is not None}
+    if known:
+        points[list(known)] = target.convert_calibrated(points[list(known)], np.stack(list(known.values())))
     converted = time.perf_counter()
     pictures = target.synthesize(points)  # (B, S, S, 3)
     done = time.perf_counter()

@@ -3,9 +3,12 @@
 LandmarkGANError (shared)
 └── ServiceError
     ├── UnsupportedImageError, ImageTooLargeError   (ImageErrors too)
-    ├── UnknownTargetError, DamagedTargetError, UnnamedTargetError
+    ├── UnknownTargetError, DamagedTargetError, UnnamedTargetError, UnknownSchemeError
     ├── NoFaceError, FaceIndexError, OptionError, MediaTypeError
     ├── QueueFullError, DeadlineError, NotReadyError, ClientGoneError
+    ├── IdleError, ForeignPageError                 of streams
+    ├── UnsupportedVideoError, VideoTooLargeError, VideoDamagedError
+    ├── UnknownJobError, JobStateError, StorageError
     └── StartError                                  ends the start; never an answer
 """
 
@@ -40,6 +43,10 @@ class UnnamedTargetError(ServiceError):
     """A request that names no target, where there is no default."""
 
 
+class UnknownSchemeError(ServiceError):
+    """A landmark scheme that this version does not know."""
+
+
 class NoFaceError(ServiceError):
     """A picture in which the detector sees no face."""
 
@@ -70,6 +77,38 @@ class NotReadyError(ServiceError):
 
 class ClientGoneError(ServiceError):
     """The client hung up: nobody reads the answer."""
+
+
+class IdleError(ServiceError):
+    """A stream on which nothing came for too long."""
+
+
+class ForeignPageError(ServiceError):
+    """A stream opened by a page that this service did not serve."""
+
+
+class UnsupportedVideoError(ServiceError):
+    """A file of no video format that we read."""
+
+
+class VideoTooLargeError(ServiceError):
+    """A video with more bytes, pixels or seconds than allowed."""
+
+
+class VideoDamagedError(ServiceError):
+    """A video of which nothing can be decoded."""
+
+
+class UnknownJobError(ServiceError):
+    """A job that there is not, or no longer."""
+
+
+class JobStateError(ServiceError):
+    """What the job's state does not allow."""
+
+
+class StorageError(ServiceError):
+    """A file that can't be written, mostly for want of room."""
 
 
 class StartError(ServiceError):

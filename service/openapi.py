@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from service.connection import VIDEO_PATH
 from service.lifecycle import Lifecycle
 from service.schemas import Problem
 
@@ -13,9 +14,9 @@ PICTURES = ("image/jpeg", "image/png", "image/webp")
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 REFUSALS = {
     "400": "A body that is not JSON or no form, or a damaged picture",
-    "404": "No such target",
-    "413": "A body or a picture too large",
-    "415": "A content type or a picture format that is not read",
+    "404": "No such target or scheme",
+    "413": "A body, a picture or a video too large",
+    "415": "A content type or a format that is not read",
     "422": "Fields, landmarks or a picture that can't be used",
     "503": "Loading, busy, too slow, or the target is damaged",
 }
@@ -40,7 +41,11 @@ def make_openapi(app: FastAPI, lifecycle: Lifecycle) -> Callable[[], dict[str, A
         example = make_example(lifecycle)
         if example is not None:
             body = document["paths"]["/synthesize"]["post"]["requestBody"]["content"]["application/json"]
-            body["examples"] = {"neutral": {"summary": "The target's own neutral face", "value": example}}
+            calibrated = example | {"source_neutral": example["landmarks"]}
+            body["examples"] = {
+                "neutral": {"summary": "The target's own neutral face", "value": example},
+                "calibrated": {"summary": "The same, the source's neutral face being known", "value": calibrated},
+            }
             kept.update(document)
         return document
 
@@ -61,9 +66,15 @@ def _describe_answers(path: str, method: str, responses: dict[str, Any]) -> None
         responses["200"]["content"] = dict.fromkeys(PICTURES, BINARY) | responses["200"]["content"]
     if path.endswith("/reference"):
         responses["200"]["content"] = dict.fromkeys(PICTURES, BINARY)
+    if path.endswith("/result"):
+        responses["200"]["content"] = {"video/mp4": BINARY}
     statuses = REFUSALS if method == "post" else {"503": REFUSALS["503"]}
     if "{" in path:
         statuses = statuses | {"404": REFUSALS["404"]}
+    if path.endswith("/result"):
+        statuses = statuses | {"409": "The job is not done"}
+    if path == VIDEO_PATH:
+        statuses = statuses | {"507": "No room for the upload"}
     responses.pop("422", None)
     if path == "/livez":
         return

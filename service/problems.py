@@ -54,6 +54,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.UnsupportedImageError: Kind(415, "picture-format", "The picture's format is not supported"),
     errors.ImageTooLargeError: Kind(413, "picture-too-large", "The picture is too large"),
     errors.UnknownTargetError: Kind(404, "unknown-target", "There is no such target"),
+    errors.UnknownSchemeError: Kind(404, "unknown-scheme", "There is no such landmark scheme"),
     errors.DamagedTargetError: Kind(503, "damaged-target", "The target's bundle is damaged"),
     errors.UnnamedTargetError: Kind(422, "unnamed-target", "No target was named"),
     errors.NoFaceError: Kind(422, "no-face", "There is no face in the picture"),
@@ -63,6 +64,14 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.QueueFullError: Kind(503, "busy", "The service is busy", retry=True),
     errors.DeadlineError: Kind(503, "deadline", "The request took too long", retry=True),
     errors.NotReadyError: Kind(503, "not-ready", "The service is not ready", retry=True),
+    errors.IdleError: Kind(408, "idle", "The stream was idle"),
+    errors.ForeignPageError: Kind(403, "foreign-page", "The page is of another host"),
+    errors.UnsupportedVideoError: Kind(415, "video-format", "The video's format is not supported"),
+    errors.VideoTooLargeError: Kind(413, "video-too-large", "The video is too large"),
+    errors.VideoDamagedError: Kind(400, "video-damaged", "The video is damaged"),
+    errors.UnknownJobError: Kind(404, "unknown-job", "There is no such job"),
+    errors.JobStateError: Kind(409, "job-state", "The job is not in that state"),
+    errors.StorageError: Kind(507, "storage", "The service can't store this"),
     errors.ClientGoneError: Kind(499, "client-gone", "The client hung up"),
     DetectorUnavailableError: Kind(503, "no-detector", "The landmark detector is missing"),
     LandmarkGANError: Kind(422, "refused", "The request was refused"),
@@ -139,6 +148,14 @@ def answer_validation_error(error: RequestValidationError) -> ProblemResponse:
     return make_problem(Kind(422, "validation", "The request's fields are not valid"), detail, errors=shown)
 
 
+def answer_unforeseen(path: str, error: Exception) -> ProblemResponse:
+    """The answer to what should not have happened: the log has it whole, the client not."""
+    logger.error("unforeseen error at %s", path.encode("unicode_escape").decode(), exc_info=error)
+    return make_problem(
+        Kind(500, "internal", "The service failed"), "This is a fault of the service; its log has the details."
+    )
+
+
 def install_handlers(app: FastAPI) -> None:
     """Make every error of the application a problem; unforeseen ones are logged and told without their trace."""
 
@@ -147,6 +164,8 @@ def install_handlers(app: FastAPI) -> None:
 
     async def handle_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        if isinstance(error.__cause__, OSError):  # an upload is spooled to disk; the framework takes a full one for 400
+            return answer_error(errors.StorageError("The upload can't be stored.", "Room on the service's disk."))
         return answer_http_error(error)
 
     async def handle_validation(request: Request, error: Exception) -> Response:
@@ -154,10 +173,7 @@ def install_handlers(app: FastAPI) -> None:
         return answer_validation_error(error)
 
     async def handle_unforeseen(request: Request, error: Exception) -> Response:
-        logger.error("unforeseen error at %s", request.scope["path"].encode("unicode_escape").decode(), exc_info=error)
-        return make_problem(
-            Kind(500, "internal", "The service failed"), "This is a fault of the service; its log has the details."
-        )
+        return answer_unforeseen(request.scope["path"], error)
 
     app.add_exception_handler(LandmarkGANError, handle_own)
     app.add_exception_handler(HTTPException, handle_http)

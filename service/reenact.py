@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,18 +13,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from service.bundles import Catalogue, Target
-from service.drive import Drive, Face, Units, animate, place_landmarks
+from service.drive import Drive, Face, Units, animate, find_source_neutral, place_landmarks, place_neutral
 from service.engine import Engine, Step
 from service.errors import FaceIndexError, NoFaceError, OptionError, UnnamedTargetError
 from service.images import PictureFormat, decode_picture, encode_picture, resize_picture
 from service.settings import Settings
 from shared.detectors import DetectedFace, LandmarkDetector
+from shared.detectors.tracker import FaceTracker
 from shared.errors import DetectorUnavailableError
 from shared.geometry import Crop, paste_crop
-from shared.landmarks import Points
+from shared.landmarks import Points, get_scheme
 from shared.pixels import Image8
 
 Made = TypeVar("Made")
+
+CONVERT_OR_NEUTRAL = "'source_neutral' with 'convert' left true, or 'convert' false without it."
 
 
 @dataclass(frozen=True)
@@ -78,14 +81,22 @@ class Portrait:
 
 
 @dataclass(frozen=True)
-class Detection:
+class Sighting:
     """The faces of a picture, the largest first, and the size of the upright picture in pixels."""
 
     faces: list[DetectedFace]
-    scheme: str
-    detector: str
     width: int
     height: int
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What was seen in one or more pictures; `neutral` ``(N, 2)`` is that of their largest faces, in no unit."""
+
+    pictures: list[Sighting]
+    neutral: Points | None
+    scheme: str
+    detector: str
     stages: dict[str, float]
 
 
@@ -108,6 +119,9 @@ class Studio:
         self._detection: Step[NDArray[np.uint8], list[DetectedFace]] | None = None
         if detector is not None:
             self._detection = Step(lambda images: [detector.detect(image) for image in images], batch=1)
+        self._tracking: Step[tuple[FaceTracker, Image8], DetectedFace | None] = Step(
+            lambda frames: [tracker.find(image) for tracker, image in frames], batch=1
+        )
 
     def close(self) -> None:
         """Finish what is waiting. Blocks."""
@@ -130,15 +144,23 @@ class Studio:
         convert: bool,
         output: Output,
         units: Units = "any",
+        source_neutral: Sequence[ArrayLike] | None = None,
     ) -> Portrait:
-        """Landmarks -> the target's face. Raises LandmarksError, the errors of `find_target` and QueueFullError."""
+        """Landmarks -> the target's face.
+
+        `source_neutral` are faces of the same person from which the neutral shape is found: see `place_neutral`. Raises
+        LandmarksError, OptionError, the errors of `find_target` and QueueFullError.
+        """
+        if source_neutral is not None and not convert:
+            raise OptionError("A neutral shape serves the conversion, which was not asked for.", CONVERT_OR_NEUTRAL)
         target = self.find_target(target_id)
         placed = place_landmarks(landmarks, scheme, target.manifest, units)
+        neutral = None if source_neutral is None else place_neutral(source_neutral, target.manifest)
         watch = Stopwatch()
         with self.engine.admit():
-            face = await self._animate(target, Drive(placed.points, convert), watch)
+            face = await self.animate(target, Drive(placed.points, convert, neutral), watch)
             with watch.measure("encode"):
-                data, width, height = await self._in_pool(lambda: finish_face(face.picture, output))
+                data, width, height = await self.in_pool(lambda: finish_face(face.picture, output))
         return Portrait(
             target=target.manifest.target,
             scheme=target.manifest.scheme,
@@ -158,6 +180,7 @@ class Studio:
         index: int,
         paste_back: bool,
         output: Output,
+        source_neutral: Sequence[ArrayLike] | None = None,
     ) -> Portrait:
         """A picture of anyone -> the target's face with its expression, alone or pasted back.
 
@@ -167,7 +190,8 @@ class Studio:
         if paste_back and output.size is not None:
             raise OptionError("A pasted-back picture keeps the size of the uploaded one.", "'size' or 'paste_back'.")
         target = self.find_target(target_id)
-        self._need_detector()
+        neutral = None if source_neutral is None else place_neutral(source_neutral, target.manifest)
+        self.need_detector()
         watch = Stopwatch()
         with self.engine.admit():
             async with self._pictures:
@@ -175,7 +199,7 @@ class Studio:
                 faces, scheme = await self._detect(image, watch)
                 chosen = choose_face(faces, index)
                 placed = place_landmarks(chosen.landmarks, scheme, target.manifest)
-                face = await self._animate(target, Drive(placed.points, convert=True), watch)
+                face = await self.animate(target, Drive(placed.points, True, neutral), watch)
 
                 def finish() -> tuple[bytes, int, int]:
                     if not paste_back:
@@ -184,7 +208,7 @@ class Studio:
                     return encode_picture(pasted, output.format, output.quality), pasted.shape[1], pasted.shape[0]
 
                 with watch.measure("encode"):
-                    data, width, height = await self._in_pool(finish)
+                    data, width, height = await self.in_pool(finish)
         manifest = target.manifest
         return Portrait(
             target=manifest.target,
@@ -200,40 +224,58 @@ class Studio:
             faces=len(faces),
         )
 
-    async def find_faces(self, read: Callable[[], Awaitable[bytes]]) -> Detection:
-        """The faces of a picture; none is an answer too. Raises ImageError and its kinds, and QueueFullError."""
-        detector = self._need_detector()
+    async def find_faces(self, reads: Sequence[Callable[[], Awaitable[bytes]]]) -> Detection:
+        """The faces of pictures, and the neutral shape of their largest; no face is an answer too.
+
+        Raises ImageError and its kinds, and QueueFullError.
+        """
+        detector = self.need_detector()
         watch = Stopwatch()
+        pictures = []
         with self.engine.admit():
-            async with self._pictures:
-                image = await self._decode(read, watch)
-                faces, scheme = await self._detect(image, watch)
-        return Detection(faces, scheme, detector.name, image.shape[1], image.shape[0], watch.stages)
+            for read in reads:
+                async with self._pictures:
+                    image = await self._decode(read, watch)
+                    faces, _ = await self._detect(image, watch)
+                pictures.append(Sighting(faces, image.shape[1], image.shape[0]))
+        largest = [each.faces[0].landmarks for each in pictures if each.faces]
+        neutral = find_source_neutral(largest, get_scheme(detector.scheme)) if largest else None
+        return Detection(pictures, neutral, detector.scheme, detector.name, watch.stages)
 
     async def _decode(self, read: Callable[[], Awaitable[bytes]], watch: Stopwatch) -> Image8:
         with watch.measure("decode"):
             data = await read()
-            return await self._in_pool(lambda: decode_picture(data, self.settings.max_pixels))
+            return await self.in_pool(lambda: decode_picture(data, self.settings.max_pixels))
 
     async def _detect(self, image: Image8, watch: Stopwatch) -> tuple[list[DetectedFace], str]:
-        detector = self._need_detector()
+        detector = self.need_detector()
         assert self._detection is not None
         outcome = await self.engine.submit(self._detection, image)
         watch.add("queue", outcome.waited)
         watch.add("detect", outcome.ran)
         return outcome.result, detector.scheme
 
-    async def _animate(self, target: Target, drive: Drive, watch: Stopwatch) -> Face:
+    async def track(self, tracker: FaceTracker, image: Image8, watch: Stopwatch) -> DetectedFace | None:
+        """The face that the tracker follows, in its video's next frame."""
+        outcome = await self.engine.submit(self._tracking, (tracker, image))
+        watch.add("queue", outcome.waited)
+        watch.add("detect", outcome.ran)
+        return outcome.result
+
+    async def animate(self, target: Target, drive: Drive, watch: Stopwatch) -> Face:
+        """The target's face for one drive."""
         outcome = await self.engine.submit(self._animations[target.manifest.target], drive)
         watch.add("queue", outcome.waited)
         watch.add("convert", outcome.result.convert_seconds)
         watch.add("synthesize", outcome.result.synthesize_seconds)
         return outcome.result
 
-    async def _in_pool(self, make: Callable[[], Made]) -> Made:
+    async def in_pool(self, make: Callable[[], Made]) -> Made:
+        """What `make` gives, made beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, make)
 
-    def _need_detector(self) -> LandmarkDetector:
+    def need_detector(self) -> LandmarkDetector:
+        """The landmark detector. Raises DetectorUnavailableError."""
         if self.detector is None:
             raise DetectorUnavailableError(
                 f"The landmark detector '{self.settings.detector}' could not be loaded; the service's log says why. "

@@ -14,7 +14,7 @@ from service.reenact import Portrait, Studio
 from service.schemas import (
     DamagedOut,
     FacesOut,
-    PictureForm,
+    PicturesForm,
     PortraitOut,
     ReenactForm,
     StateOut,
@@ -24,6 +24,7 @@ from service.schemas import (
     VersionOut,
     to_milliseconds,
 )
+from service.schemes import SchemeOut, find_scheme
 from shared.bundle import BundleManifest
 
 MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
@@ -66,7 +67,15 @@ router = APIRouter()
 @router.post("/synthesize", response_model=PortraitOut, dependencies=[Depends(require_json)], tags=["faces"])
 async def synthesize(request: Request, order: Annotated[SynthesizeRequest, Body()], studio: StudioDep) -> Response:
     """Landmarks to the target's face."""
-    work = studio.synthesize(order.target, order.landmarks, order.scheme, order.convert, order.to_output(), order.units)
+    work = studio.synthesize(
+        order.target,
+        order.landmarks,
+        order.scheme,
+        order.convert,
+        order.to_output(),
+        order.units,
+        order.source_neutral,
+    )
     portrait = await run_while_connected(request, work, studio.settings.deadline_seconds)
     return answer_portrait(portrait, order.response)
 
@@ -74,20 +83,24 @@ async def synthesize(request: Request, order: Annotated[SynthesizeRequest, Body(
 @router.post("/reenact", response_model=PortraitOut, dependencies=[Depends(require_form)], tags=["faces"])
 async def reenact(request: Request, form: Annotated[ReenactForm, Form()], studio: StudioDep) -> Response:
     """Anyone's picture to the target's face with its expression and pose."""
-    work = studio.reenact(form.target, form.image.read, form.face, form.paste_back, form.to_output())
+    neutral = form.read_neutral()
+    work = studio.reenact(form.target, form.image.read, form.face, form.paste_back, form.to_output(), neutral)
     portrait = await run_while_connected(request, work, studio.settings.deadline_seconds)
     return answer_portrait(portrait, form.response)
 
 
 @router.post("/landmarks", dependencies=[Depends(require_form)], tags=["faces"])
 async def landmarks(
-    request: Request, form: Annotated[PictureForm, Form()], studio: StudioDep, response: Response
+    request: Request, form: Annotated[PicturesForm, Form()], studio: StudioDep, response: Response
 ) -> FacesOut:
-    """A picture's faces and their landmarks, the largest first; an empty list where there is none."""
-    work = studio.find_faces(form.image.read)
+    """A picture's faces and their landmarks, the largest first; an empty list where there is none.
+
+    Of one picture or several of one person, the neutral face besides.
+    """
+    work = studio.find_faces([each.read for each in form.image])
     detection = await run_while_connected(request, work, studio.settings.deadline_seconds)
     response.headers["Server-Timing"] = format_timings(detection.stages)
-    return FacesOut.of(detection)
+    return FacesOut.of_all(detection)
 
 
 @router.get("/targets", tags=["targets"])
@@ -111,6 +124,12 @@ async def show_reference(target_id: str, studio: StudioDep) -> Response:
     """One target's reference picture."""
     target = studio.catalogue.find(target_id)
     return Response(target.reference, media_type=target.reference_type)
+
+
+@router.get("/schemes/{name}", tags=["targets"])
+async def show_scheme(name: str) -> SchemeOut:
+    """A landmark scheme: groups, outlines, mirror, depth, and how each expression moves its points."""
+    return SchemeOut.of(find_scheme(name))
 
 
 @router.get("/livez", tags=["state"])

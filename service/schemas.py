@@ -1,23 +1,44 @@
 """What requests and answers look like on the wire."""
 
 import base64
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import UploadFile
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from service.drive import Units
 from service.images import PictureFormat
-from service.reenact import Detection, Output, Portrait
+from service.reenact import Detection, Output, Portrait, Sighting
 from shared.bundle import BundleManifest, Measured
 from shared.detectors import DetectedFace
+from shared.errors import LandmarksError
 from shared.geometry import Crop
 from shared.landmarks import Points
 
 MOST_POINTS = 1000
+MOST_FACES = 64  # that a neutral shape is found from
+MOST_PICTURES = 16  # of one upload
 
 Coordinate = Annotated[float, Field(strict=True)]  # no strings, no booleans
 Point = tuple[Coordinate, Coordinate]
+
+
+def list_faces(given: Any) -> Any:
+    """One face -> a list of it; anything else as it is, for the validation to judge."""
+    first = given[0] if isinstance(given, list) and given else None
+    return [given] if isinstance(first, list) and not (first and isinstance(first[0], list)) else given
+
+
+Faces = Annotated[
+    list[Annotated[list[Point], Field(max_length=MOST_POINTS)]],
+    Field(min_length=1, max_length=MOST_FACES),
+    BeforeValidator(list_faces, json_schema_input_type=list[Point] | list[list[Point]]),
+]
+FACES: TypeAdapter[list[list[Point]]] = TypeAdapter(Faces)
+NEUTRAL_TEXT = (
+    "The source's neutral face, of any scale, place and scheme: one face's landmarks, as POST /landmarks gives "
+    "`neutral`, or a list of several faces' landmarks, from which it is found. The conversion then goes by it."
+)
 
 
 class PictureOptions(BaseModel):
@@ -50,16 +71,21 @@ class SynthesizeRequest(PictureOptions):
     )
     units: Units = Field(
         default="any",
-        description="crop: the landmarks are in the target's crop units, [0, 1], and are not cropped by their own shape.",
+        description="crop: landmarks in the target's crop units, where scale and place are asked for too.",
     )
+    source_neutral: Faces | None = Field(default=None, description=NEUTRAL_TEXT)
 
 
-class PictureForm(BaseModel):
-    """An upload."""
+class PicturesForm(BaseModel):
+    """An upload of one picture, or of several of one person."""
 
     model_config = ConfigDict(extra="forbid")
 
-    image: UploadFile = Field(description="A JPEG, PNG or WebP file; EXIF orientation is honoured.")
+    image: list[UploadFile] = Field(
+        min_length=1,
+        max_length=MOST_PICTURES,
+        description="A JPEG, PNG or WebP file; EXIF orientation is honoured. Repeat the field for more pictures.",
+    )
 
 
 class ReenactForm(PictureOptions):
@@ -68,6 +94,18 @@ class ReenactForm(PictureOptions):
     image: UploadFile = Field(description="A JPEG, PNG or WebP file; EXIF orientation is honoured.")
     face: int = Field(default=0, ge=0, le=1000, description="Which face; 0 is the largest.")
     paste_back: bool = Field(default=False, description="Answer with the uploaded picture, its face exchanged.")
+    source_neutral: str | None = Field(default=None, description=NEUTRAL_TEXT + " JSON.")
+
+    def read_neutral(self) -> list[list[Point]] | None:
+        """The faces of `source_neutral`. Raises LandmarksError for text that is no JSON of that kind."""
+        if self.source_neutral is None:
+            return None
+        try:
+            return FACES.validate_json(self.source_neutral)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in ("source_neutral", *first["loc"]))
+            raise LandmarksError(f"{where}: {first['msg']}.") from error
 
 
 class CropOut(BaseModel):
@@ -152,23 +190,41 @@ class PortraitOut(BaseModel):
         )
 
 
-class FacesOut(BaseModel):
+class SightingOut(BaseModel):
     """The faces of a picture, the largest first; width and height of the upright picture in pixels."""
 
     width: int
     height: int
-    detector: str
     faces: list[FaceOut]
+
+    @classmethod
+    def of(cls, sighting: Sighting, scheme: str) -> "SightingOut":
+        """The same faces."""
+        faces = [FaceOut.of(face, scheme) for face in sighting.faces]
+        return cls(width=sighting.width, height=sighting.height, faces=faces)
+
+
+class FacesOut(SightingOut):
+    """The faces of the first picture, and what is known from it and the `more` pictures together."""
+
+    detector: str
+    more: list[SightingOut] | None = Field(
+        default=None, description="Where several pictures came: the others, in order."
+    )
+    neutral: list[tuple[float, float]] | None = Field(
+        default=None, description="Neutral shape of the pictures' largest faces: goes into `source_neutral` as it is."
+    )
     timings_ms: dict[str, float]
 
     @classmethod
-    def of(cls, detection: Detection) -> "FacesOut":
+    def of_all(cls, detection: Detection) -> "FacesOut":
         """The same faces."""
+        first, *others = (SightingOut.of(each, detection.scheme) for each in detection.pictures)
         return cls(
-            width=detection.width,
-            height=detection.height,
+            **dict(first),
             detector=detection.detector,
-            faces=[FaceOut.of(face, detection.scheme) for face in detection.faces],
+            more=others or None,
+            neutral=None if detection.neutral is None else list_points(detection.neutral),
             timings_ms=to_milliseconds(detection.stages),
         )
 

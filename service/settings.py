@@ -45,3 +45,25 @@ class Settings(BaseSettings):
     max_pixels: int = Field(
         default=40_000_000, ge=1, le=80_000_000, description="Of an uploaded picture, checked undecoded."
     )
+
+    max_streams: int = Field(default=4, ge=0, le=1000, description="Streams at once; further ones are refused.")
+    max_frame_bytes: int = Field(default=MIB, ge=1024, le=64 * MIB, description="Of a stream's frame.")
+    max_frame_pixels: int = Field(
+        default=2_100_000, ge=1, le=80_000_000, description="Of a stream's frame, checked undecoded."
+    )
+    stream_idle_seconds: float = Field(
+        default=30, gt=0, le=3600, description="A stream that sends nothing, or reads nothing, for so long is closed."
+    )
+    stream_origins: tuple[str, ...] = Field(
+        default=(), description='Pages of other hosts that may open streams, as JSON: ["https://example.org"].'
+    )
+
+    jobs_dir: Path = Field(default=Path("jobs"), description="Where video jobs are kept; one service's alone.")
+    jobs_at_once: int = Field(default=1, ge=1, le=64, description="Video jobs in work; others wait.")
+    jobs_waiting: int = Field(default=16, ge=0, le=10_000, description="Video jobs that wait; more are answered 503.")
+    job_keep_seconds: float = Field(
+        default=86_400, gt=0, description="After this a finished job and its video are deleted."
+    )
+    max_video_bytes: int = Field(default=200 * MIB, ge=1024)
+    max_video_seconds: float = Field(default=600, gt=0)
+    max_video_pixels: int = Field(default=8_300_000, ge=1, le=80_000_000, description="Of a video's frame.")

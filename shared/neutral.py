@@ -20,9 +20,11 @@ SMALLEST_EXTENT = 1e-3
 def find_neutral(landmarks: Points, scheme: Scheme) -> Points:
     """A person's neutral shape ``(N, 2)`` from frames ``(n, N, 2)``: mouth shut, eyes as open as they mostly are.
 
-    The mean over such frames and their mirror images: a camera to one side of the head leaves no yaw or roll in it.
+    The mean over such frames, turned upright, and their mirror images: a camera to one side of the head leaves no yaw
+    in it. One frame gives that frame's own shape, upright and alike left and right, whatever it does.
     """
-    mean = landmarks[_are_calm(landmarks, scheme)].mean(axis=0)
+    upright, _ = turn_upright(landmarks, scheme)
+    mean = upright[_are_calm(landmarks, scheme)].mean(axis=0)
     neutral: Points = ((mean + flip_points(mean, scheme, width=1.0)) / 2).astype(np.float32)
     return neutral
 
@@ -34,13 +36,27 @@ def find_calm(landmarks: Points, scheme: Scheme) -> int:
 
 
 def _are_calm(landmarks: Points, scheme: Scheme) -> NDArray[np.bool_]:
-    """Which frames ``(n,)`` have the mouth shut and the eyes as open as usual; all where none has."""
+    """Which frames ``(n,)`` have the mouth shut and the eyes as open as usual; where none has, those with it shut."""
     measured = measure_expression(landmarks, scheme)
-    calm = measured["mouth"] <= np.quantile(measured["mouth"], 0.35)
+    shut = calm = measured["mouth"] <= np.quantile(measured["mouth"], 0.35)
     for eye in ("right_eye", "left_eye"):
         low, high = np.quantile(measured[eye], (0.3, 0.8))
-        calm &= (measured[eye] >= low) & (measured[eye] <= high)
-    return calm if calm.any() else np.ones(len(landmarks), bool)
+        calm = calm & (measured[eye] >= low) & (measured[eye] <= high)
+    return calm if calm.any() else shut
+
+
+def turn(landmarks: Points, angles: NDArray[np.float32]) -> Points:
+    """Landmarks (B, N, 2) turned clockwise about the crop's centre by angles (B,) in radians."""
+    cos, sin = np.cos(angles), np.sin(angles)
+    matrix = np.stack([np.stack([cos, sin], axis=-1), np.stack([-sin, cos], axis=-1)], axis=-2)  # (B, 2, 2)
+    turned: Points = ((landmarks - 0.5) @ matrix + 0.5).astype(np.float32)
+    return turned
+
+
+def turn_upright(landmarks: Points, scheme: Scheme) -> tuple[Points, NDArray[np.float32]]:
+    """Landmarks (B, N, 2) with the eyes level, and the roll (B,) that was taken out: `turn` by it brings it back."""
+    roll = measure_expression(landmarks, scheme)["roll"]
+    return turn(landmarks, -roll), roll
 
 
 class Retarget:

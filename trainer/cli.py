@@ -10,20 +10,19 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 from shared.bundle import hash_file
 from shared.detectors import DETECTOR_NAMES, LandmarkDetector, load_detector
 from shared.errors import LandmarkGANError
 from shared.landmarks import IBUG68, SCHEMES
 from trainer.celebv import CELEBV_FOLDERS, LAYOUT, CelebVSource
+from trainer.cli_evaluate import Commands, add_evaluate, add_figures, add_folders
+from trainer.cli_study import add_study, add_train_detector
 from trainer.dataset import QUICK_SUFFIX, DatasetManifest, list_datasets, read_manifest
 from trainer.errors import FetchError, TargetError
 from trainer.media import PACKAGES, SAMPLES, SampleTarget, fetch_media
 from trainer.prepare import About, PrepareOptions, find_prepared, prepare_dataset
 from trainer.sources import PhotoSource, Source, VideoSource
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 TARGET_PATTERN = r"[a-z0-9][a-z0-9_-]{0,57}"  # a bundle's id has 64 at most, and a quick run's ends in -quick
 QUICK_FRAMES = 1000  # that a quick run looks for faces in: about 45 seconds of it
@@ -50,16 +49,11 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_data(commands)
     _add_train(commands)
-    _add_train_detector(commands)
-    _add_evaluate(commands)
-    _add_figures(commands)
-    _add_study(commands)
+    add_train_detector(commands)
+    add_evaluate(commands)
+    add_figures(commands)
+    add_study(commands)
     return parser
-
-
-def _add_folders(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data-dir", type=Path, default=Path("data"), help="datasets and media (default: data)")
-    parser.add_argument("--models-dir", type=Path, default=Path("models"), help="bundles, detector (default: models)")
 
 
 def _add_preparing(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +63,7 @@ def _add_preparing(parser: argparse.ArgumentParser) -> None:
 
 def _add_data(commands: Commands) -> None:
     parser = commands.add_parser("data", help="fetch the sample media, prepare their datasets")
-    _add_folders(parser)
+    add_folders(parser)
     _add_preparing(parser)
     parser.set_defaults(run=run_data)
 
@@ -109,7 +103,7 @@ def _add_train(commands: Commands) -> None:
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="checkpoints and samples (default: runs)")
-    _add_folders(parser)
+    add_folders(parser)
     _add_preparing(parser)
     parser.set_defaults(run=run_train)
 
@@ -137,63 +131,6 @@ def run_train(options: argparse.Namespace) -> None:
             processes=processes,
         )
         print(f"The bundle is in {bundle}. Serve it with: make serve")
-
-
-def _add_train_detector(commands: Commands) -> None:
-    parser = commands.add_parser("train-detector", help="train the landmark detector, on WFLW or what is there")
-    data = parser.add_mutually_exclusive_group()
-    data.add_argument("--wflw", type=Path, metavar="DIR", help="the folder with WFLW_annotations and WFLW_images")
-    data.add_argument("--datasets", nargs="+", default=[], metavar="NAME", help="prepared datasets (default: all)")
-    parser.add_argument("--steps", type=int, help="training steps (default: 2600; WFLW is worth ten times as many)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="checkpoints (default: runs)")
-    _add_folders(parser)
-    parser.set_defaults(run=run_train_detector)
-
-
-def run_train_detector(options: argparse.Namespace) -> None:
-    """Train and export the detector; a run that was broken off goes on."""
-    from trainer.config import DetectorTraining
-    from trainer.detector import make_detector
-
-    if options.steps is not None and options.steps < 1:
-        raise TargetError(f"--steps {options.steps}: a training has at least one step.")
-    config = DetectorTraining() if options.steps is None else DetectorTraining(steps=options.steps)
-    folders = (options.data_dir, options.runs_dir, options.models_dir)
-    folder = make_detector(options.wflw, options.datasets, config, options.device, *folders)
-    print(f"The detector is in {folder}. Serve with it: LANDMARKGAN_DETECTOR=hourglass make serve")
-
-
-def _add_evaluate(commands: Commands) -> None:
-    parser = commands.add_parser("evaluate", help="measure the bundles on held-out frames, over HTTP")
-    _add_folders(parser)
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="take one test frame in N (default: all)")
-    parser.add_argument("--record", action="store_true", help="write the figures into the bundles' manifests")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write the figures as JSON")
-    parser.set_defaults(run=run_evaluate)
-
-
-def run_evaluate(options: argparse.Namespace) -> None:
-    """Measure every bundle whose dataset is prepared."""
-    from trainer.evaluate import evaluate
-
-    evaluate(options.data_dir, options.models_dir, options.every, options.record, options.report)
-
-
-def _add_figures(commands: Commands) -> None:
-    parser = commands.add_parser("figures", help="draw the README's picture from bundles and held-out frames")
-    parser.add_argument("--targets", nargs="+", default=["franck", "cap"], metavar="TARGET", help="default: franck cap")
-    parser.add_argument("--out", type=Path, default=Path("docs/images/samples.jpg"), help="the JPEG to write")
-    _add_folders(parser)
-    parser.set_defaults(run=run_figures)
-
-
-def run_figures(options: argparse.Namespace) -> None:
-    """Draw held-out frames, their landmarks and the faces made of them."""
-    from trainer.figures import draw_figure, save_figure
-
-    size = save_figure(draw_figure(options.targets, options.data_dir, options.models_dir), options.out)
-    print(f"{options.out}: {size // 1000} kB.")
 
 
 def prepare_target(options: argparse.Namespace) -> DatasetManifest:
@@ -317,28 +254,3 @@ def hash_networks(folder: Path) -> str:
     """One hash of a detector's networks in the models' folder; empty where it keeps none there."""
     hashes = [hash_file(path) for path in sorted(folder.glob("*.onnx"))]
     return hashlib.sha256("".join(hashes).encode()).hexdigest() if hashes else ""
-
-
-def _add_study(commands: Commands) -> None:
-    parser = commands.add_parser("study", help="short trainings side by side: designs of Theta, or terms left out")
-    parser.add_argument("study", choices=("designs", "terms"))
-    parser.add_argument("--target", default="franck", help="whose generator is trained (default: franck)")
-    parser.add_argument("--minutes", type=float, default=4.0, help="for each design (default: 4)")
-    parser.add_argument("--steps", type=int, default=800, help="for each term (default: 800)")
-    parser.add_argument("--every", type=int, default=8, help="one test frame in so many is measured (default: 8)")
-    parser.add_argument("--out", type=Path, default=Path("docs/study"), help="results (default: docs/study)")
-    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="checkpoints (default: runs)")
-    _add_folders(parser)
-    parser.set_defaults(run=run_study)
-
-
-def run_study(options: argparse.Namespace) -> None:
-    """Train and measure every variant that was not measured yet."""
-    from trainer.study import open_bench, study_designs, study_terms
-
-    bench = open_bench(options.target, options.data_dir, options.models_dir, options.runs_dir, options.every)
-    runs = options.runs_dir / "study"
-    if options.study == "designs":
-        study_designs(bench, options.minutes, options.out, runs)
-    else:
-        study_terms(bench, options.steps, options.out, runs)

@@ -11,6 +11,8 @@ LandmarkGANError
     ├── ProcessesError      processes that can't share the training: too many for its batches or for the GPUs
     ├── CheckpointError     a checkpoint that is damaged or of another configuration
     ├── ServiceError        a service that did not start, or did not answer as it should, while it was measured
+    ├── ScoredFolderError   another program's pictures that can't be scored
+    ├── RecordError         a document that has lost its place for the figures
     ├── RecognitionUnavailableError  the packages that measure identity are not installed
     └── ExportError         a network whose exported file does not give the same answers
 """
@@ -56,6 +58,14 @@ class CheckpointError(TrainerError):
 
 class ServiceError(TrainerError):
     """A service that did not start, or did not answer as it should, while it was measured."""
+
+
+class ScoredFolderError(TrainerError):
+    """Pictures of another program that are missing, unreadable or of the wrong size."""
+
+
+class RecordError(TrainerError):
+    """A document that has lost its place for the figures."""
 
 
 class RecognitionUnavailableError(TrainerError):

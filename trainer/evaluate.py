@@ -1,69 +1,127 @@
-"""Measure the committed bundles through the HTTP API, on frames and faces that no training saw.
+"""Measure bundles and what they are compared with, through the HTTP API, on frames and faces that no training saw.
 
-Three questions, three functions: is the face made from its own landmarks like the real frame; does another person's
-expression arrive; is the face the target's when a stranger drives it.
+Every system goes through the same trials on the same frames (trials.py) and is judged by the same eyes (eyes.py).
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
-from tqdm import tqdm
 
-from shared.bundle import BundleManifest, Measured, read_bundle, write_manifest
-from shared.detectors import LandmarkDetector, load_detector
-from shared.expression import MEASURES, measure_expression
-from shared.landmarks import Points, get_scheme
+from shared.bundle import BundleManifest, read_bundle
+from shared.detectors import load_detector
+from shared.geometry import cut_crop, find_crop
 from shared.pixels import Image8
+from trainer.baselines import NearestFrame, ScoredFolder, Served, System, WarpedReference, read_reference
+from trainer.clips import Clip, Still, find_stills, open_clip
 from trainer.dataset import FrameDataset, list_datasets
 from trainer.errors import DatasetError
-from trainer.metrics import find_box, map_ssim, measure_gradient_energy, measure_psnr, rank_correlation
-from trainer.recognition import FaceRecognizer
-from trainer.served import ServedFaces, serve
+from trainer.eyes import DETECTOR, Eyes, open_eyes
+from trainer.intervals import Estimate, average
+from trainer.results import EVERY, Driven, Evaluation, Figure, Task, hash_bundle, make_figure
+from trainer.served import serve
+from trainer.trials import Estimates, Identity, can_drive, try_cross, try_cycle, try_filmed, try_own, try_stills
 
-Figures = Mapping[str, Measured]
+Shown = dict[tuple[str, str, str], Sequence[Image8]]
+"""The pictures that the report shows, by system, driver and target."""
+
+STRANGERS = "strangers"
+FILMED = "filmed"
+LABELS = {
+    FILMED: "filmed frames",
+    "landmarkgan": "LandmarkGAN",
+    "calibrated": "LandmarkGAN, calibrated",
+    "unconverted": "without the converter",
+    "nearest": "nearest training frame",
+    "warp": "reference picture, warped",
+    "previous": "previous release",
+}
 
 
 @dataclass(frozen=True)
-class Stranger:
-    """One face of a picture of people never seen in training: `face` counts from the largest."""
+class Material:
+    """What all systems are shown and judged by: `clips` are the drivers', `manifests` the targets'."""
 
-    name: str
-    picture: Image8
-    face: int
-    landmarks: Points
+    clips: Mapping[str, Clip]
+    manifests: Mapping[str, BundleManifest]
+    datasets: Mapping[str, FrameDataset]
+    stills: Sequence[Still]
+    still_crops: Sequence[Image8]
+    references: Mapping[str, Image8]
+    identity: Identity
+
+    def list_pairs(self) -> list[tuple[str, str]]:
+        """(driver, target), every ordered pair of two people that can be driven."""
+        pairs = product(self.clips, self.manifests)
+        return [(a, b) for a, b in pairs if a != b and can_drive(self.clips[a], self.manifests[b])]
 
 
-def evaluate(data_dir: Path, models_dir: Path, every: int, record: bool, report: Path | None) -> None:
-    """Measure every bundle whose dataset is prepared; print a table, and write the figures where asked to.
+@dataclass
+class Results:
+    """What is gathered on the way: figures, and the pictures that the report shows of each system and pair."""
 
-    `every` takes one test frame in so many. `record` writes the figures into the bundles' manifests. Raises
-    DatasetError where no dataset is prepared.
+    figures: list[Figure] = field(default_factory=list)
+    shown: Shown = field(default_factory=dict)
+
+    def add(self, system: str, task: Task, driver: str, target: str, estimates: Estimates) -> None:
+        """Keep the figures of one trial."""
+        self.figures += [make_figure(system, task, driver, target, name, each) for name, each in estimates.items()]
+
+
+def evaluate(
+    data_dir: Path,
+    models_dir: Path,
+    every: int | None = None,
+    previous: Path | None = None,
+    scored: Mapping[str, Path] | None = None,
+) -> tuple[Evaluation, Material, Shown]:
+    """Measure every bundle whose dataset is prepared.
+
+    `every` takes one test frame in so many; None: as many as are usual. `previous` is a checkout of an earlier
+    revision, whose own service and bundles are a row of their own; `scored` are folders of pictures that other
+    programs made. With the figures comes what they were measured on, and pictures to show. Raises DatasetError where
+    no dataset is prepared, and the errors of the service and the eyes.
     """
+    with ExitStack() as stack:
+        eyes = stack.enter_context(open_eyes(models_dir))
+        material = gather_material(data_dir, models_dir, every, eyes)
+        systems = stack.enter_context(open_systems(models_dir, material, previous, scored or {}))
+        results = Results()
+        for target in material.manifests:
+            results.add(FILMED, "own", target, target, try_filmed(material.clips[target], eyes, material.identity))
+        for system in systems:
+            run_trials(system, material, eyes, results)
+    notes = () if previous else ("The previous release was not measured: no checkout of it was given (`--previous`).",)
+    return describe(material, [system.name for system in systems], notes, results.figures), material, results.shown
+
+
+def gather_material(data_dir: Path, models_dir: Path, every: int | None, eyes: Eyes) -> Material:
+    """Everything that the trials need of the disk."""
     manifests = find_bundles(data_dir, models_dir)
-    drivers = [name for name in list_datasets(data_dir) if len(FrameDataset(data_dir / name).indices("test"))]
-    detector, recognizer = load_detector("mesh", models_dir), FaceRecognizer()
-    strangers = find_strangers(data_dir / "media" / "faces", detector)
-    results: dict[str, Figures] = {}
-    with serve(models_dir) as served:
-        for target, manifest in manifests.items():
-            figures = dict(measure_own(served, FrameDataset(data_dir / target), every))
-            for driver in drivers:
-                if driver != target:
-                    figures |= measure_expression_kept(
-                        served, FrameDataset(data_dir / driver), manifest, detector, every
-                    )
-            figures |= measure_identity(served, manifest, models_dir, strangers, detector, recognizer)
-            results[target] = figures
-            print_figures(target, figures)
-            if record:
-                write_manifest(manifest.model_copy(update={"metrics": figures}), models_dir / target)
-    if report is not None:
-        text = {name: {key: each.model_dump() for key, each in figures.items()} for name, figures in results.items()}
-        report.write_text(json.dumps(text, indent=2) + "\n", encoding="utf-8")
+    datasets = {name: FrameDataset(data_dir / name) for name in list_datasets(data_dir)}
+    clips = {name: open_clip(each, eyes, every) for name, each in datasets.items() if len(each.indices("test"))}
+    stills = find_stills(data_dir / "media" / "faces", load_detector(DETECTOR, models_dir))
+    some = next(iter(manifests.values()))
+    crops, descriptors = [], []
+    for still in stills:
+        crop = find_crop(still.landmarks, some.crop)
+        crops.append(cut_crop(still.picture, crop, some.image_size))
+        descriptors.append(eyes.look(crops[-1], crop.to_unit(still.landmarks)).descriptor)
+    references = {name: read_reference(manifest, models_dir) for name, manifest in manifests.items()}
+    targets = {
+        name: eyes.look(references[name], np.array(manifest.neutral, np.float32)).descriptor
+        for name, manifest in manifests.items()
+    }
+    identity = Identity(
+        {name: each for name, each in targets.items() if each is not None},
+        [each for each in descriptors if each is not None],
+    )
+    return Material(clips, manifests, datasets, stills, crops, references, identity)
 
 
 def find_bundles(data_dir: Path, models_dir: Path) -> dict[str, BundleManifest]:
@@ -81,103 +139,81 @@ def find_bundles(data_dir: Path, models_dir: Path) -> dict[str, BundleManifest]:
     return manifests
 
 
-def measure_own(served: ServedFaces, dataset: FrameDataset, every: int) -> Figures:
-    """Made from its own landmarks against the real frame: on the test block, /synthesize, PNG, 256x256, whole crop.
-
-    Once with landmarks taken as the target's own (`own`), once through the converter (`own_converted`). SSIM and
-    gradient energy in the landmarks' box besides.
-    """
-    target, size = dataset.manifest.target, dataset.manifest.size
-    points, units, crops = dataset.points("test")[::every], dataset.landmarks("test")[::every], dataset.crops("test")
-    sums: dict[str, list[float]] = {}
-    for index in tqdm(range(len(points)), f"{target}: own landmarks"):
-        real = np.asarray(crops[index * every])
-        box = find_box(units[index], size)
-        for prefix, convert in (("own", False), ("own_converted", True)):
-            made = served.synthesize(target, points[index], convert)
-            ssim = map_ssim(made, real)
-            values = {
-                "psnr": measure_psnr(made, real),
-                "ssim": float(ssim.mean()),
-                "ssim_box": float(ssim[box].mean()),
-                "gradient_energy_box": measure_gradient_energy(made[box]) / measure_gradient_energy(real[box]),
-            }
-            for name, value in values.items():
-                sums.setdefault(f"{prefix}_{name}", []).append(value)
-    return {name: _measured(float(np.mean(values)), len(values)) for name, values in sums.items()}
-
-
-def measure_expression_kept(
-    served: ServedFaces, driver: FrameDataset, manifest: BundleManifest, detector: LandmarkDetector, every: int
-) -> Figures:
-    """Rank correlation of each measure, source against result: the driver's test frames by /reenact, faces found anew.
-
-    The source's measures are its dataset's, the result's those of the detector on the made picture.
-    """
-    scheme = get_scheme(manifest.scheme)
-    crops = driver.crops("test")
-    given, found = [], []
-    for index in tqdm(range(0, len(crops), every), f"{driver.manifest.target} drives {manifest.target}"):
-        faces = detector.detect(served.reenact(manifest.target, np.asarray(crops[index])))
-        if faces:
-            given.append(driver.landmarks("test")[index])
-            found.append(faces[0].landmarks)
-    before, after = measure_expression(np.stack(given), scheme), measure_expression(np.stack(found), scheme)
-    prefix = f"from_{driver.manifest.target}"
-    kept = {f"{prefix}_{name}": _measured(rank_correlation(before[name], after[name]), len(given)) for name in MEASURES}
-    return kept | {f"{prefix}_face_found": _measured(len(given) / len(range(0, len(crops), every)), len(given))}
-
-
-def measure_identity(
-    served: ServedFaces,
-    manifest: BundleManifest,
-    models_dir: Path,
-    strangers: list[Stranger],
-    detector: LandmarkDetector,
-    recognizer: FaceRecognizer,
-) -> Figures:
-    """ID of faces driven by strangers' pictures: distance to the target's reference, and to the driving face.
-
-    `strangers_nearer_target` is the share of results that lie nearer to the reference.
-    """
-    with Image.open(models_dir / manifest.target / manifest.reference.file) as picture:
-        reference = recognizer.describe(np.asarray(picture), np.array(manifest.neutral) * manifest.image_size)
-    to_target, to_source = [], []
-    for stranger in tqdm(strangers, f"strangers drive {manifest.target}"):
-        made = served.reenact(manifest.target, stranger.picture, stranger.face)
-        faces = detector.detect(made)
-        place = faces[0].landmarks if faces else np.array(manifest.neutral, np.float32) * manifest.image_size
-        result = recognizer.describe(made, place)
-        to_target.append(float(np.linalg.norm(result - reference)))
-        to_source.append(float(np.linalg.norm(result - recognizer.describe(stranger.picture, stranger.landmarks))))
-    nearer = np.mean(np.array(to_target) < np.array(to_source))
-    return {
-        "strangers_id_to_target": _measured(float(np.mean(to_target)), len(strangers)),
-        "strangers_id_to_source": _measured(float(np.mean(to_source)), len(strangers)),
-        "strangers_nearer_target": _measured(float(nearer), len(strangers)),
-    }
-
-
-def find_strangers(folder: Path, detector: LandmarkDetector) -> list[Stranger]:
-    """Every face of the still pictures in `folder`. Raises DatasetError where there are none."""
-    strangers = []
-    for path in sorted(folder.glob("*")):
-        with Image.open(path) as picture:
-            image = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-        strangers += [
-            Stranger(path.stem, image, number, face.landmarks) for number, face in enumerate(detector.detect(image))
+@contextmanager
+def open_systems(
+    models_dir: Path, material: Material, previous: Path | None, scored: Mapping[str, Path]
+) -> Iterator[list[System]]:
+    """Everything that is compared, its services running."""
+    with ExitStack() as stack:
+        # One thread, one picture a batch: what ONNX Runtime adds up does not hang on the machine's cores.
+        served = stack.enter_context(serve(models_dir, threads=1, max_batch=1))
+        trained = {name: material.datasets[name] for name in material.manifests}
+        systems: list[System] = [
+            Served("landmarkgan", served),
+            Served("calibrated", served, calibrated=True),
+            Served("unconverted", served, convert=False),
+            NearestFrame(served, trained),
+            WarpedReference(served, material.manifests, models_dir),
         ]
-    if not strangers:
-        raise DatasetError(f"There are no still faces in {folder}. `make data` fetches them.")
-    return strangers
+        if previous is not None:
+            older = stack.enter_context(serve(previous / "models", threads=1, max_batch=1, code=previous))
+            systems.append(Served("previous", older))
+        sizes = {name: manifest.image_size for name, manifest in material.manifests.items()}
+        systems += [ScoredFolder(name, folder, sizes) for name, folder in scored.items()]
+        yield systems
 
 
-def print_figures(target: str, figures: Figures) -> None:
-    """The figures of one target as a table."""
-    print(f"\n{target}: held-out frames, over HTTP")
-    for name, measured in figures.items():
-        print(f"  {name:40s} {measured.value:8.3f}   ({measured.frames} frames)")
+def run_trials(system: System, material: Material, eyes: Eyes, results: Results) -> None:
+    """All trials of one system; its figures and pictures are added to the results."""
+    means: dict[tuple[Task, str], list[Estimate]] = {}
+
+    def add(task: Task, driver: str, target: str, estimates: Estimates) -> None:
+        results.add(system.name, task, driver, target, estimates)
+        for name, each in estimates.items():
+            means.setdefault((task, name), []).append(each)
+
+    for target in material.manifests:
+        add("own", target, target, try_own(system, material.clips[target], eyes))
+    for driver, target in material.list_pairs():
+        clip, manifest = material.clips[driver], material.manifests[target]
+        crossed = try_cross(system, clip, manifest, eyes, material.identity)
+        add("cross", driver, target, crossed.figures)
+        results.shown[system.name, driver, target] = crossed.shown
+        if driver in material.manifests:
+            back = material.manifests[driver]
+            add("cycle", driver, target, try_cycle(system, clip, material.clips[target], crossed.sights, back, eyes))
+    for target, manifest in material.manifests.items():
+        if not system.needs_neutral:  # a single photo does not tell one
+            figures, pictures = try_stills(system, material.stills, manifest, eyes, material.identity)
+            add("stills", STRANGERS, target, figures)
+            results.shown[system.name, STRANGERS, target] = pictures
+    for (task, name), estimates in means.items():
+        results.add(system.name, task, EVERY, EVERY, {name: average(estimates)})
 
 
-def _measured(value: float, frames: int) -> Measured:
-    return Measured(value=round(value, 4), split="test", frames=max(1, frames))
+def describe(
+    material: Material, systems: Sequence[str], notes: tuple[str, ...], figures: Sequence[Figure]
+) -> Evaluation:
+    """The evaluation with all that its figures hang on."""
+    names = [FILMED, *systems]
+    return Evaluation(
+        systems={name: LABELS.get(name, name) for name in names},
+        bundles={name: hash_bundle(manifest) for name, manifest in material.manifests.items()},
+        drivers={name: _describe_clip(clip, material.datasets[name]) for name, clip in material.clips.items()},
+        stills=len(material.stills),
+        notes=notes,
+        versions={"python": platform.python_version()}
+        | {name: version(name) for name in ("dlib-bin", "numpy", "onnxruntime", "scikit-image", "scipy")},
+        figures=tuple(figures),
+    )
+
+
+def _describe_clip(clip: Clip, dataset: FrameDataset) -> Driven:
+    test = len(dataset.indices("test"))
+    return Driven(
+        display_name=clip.display_name,
+        frames=len(clip),
+        of=test if len(dataset.indices("train")) else test - test // 2,
+        block=clip.timeline.block,
+        moving={name: int(flags.sum()) for name, flags in clip.moving.items()},
+    )

@@ -1,4 +1,4 @@
-"""The picture at the top of the README: held-out frames, their landmarks, and what the bundles make of them.
+"""Figures of pictures in rows, and the README's: held-out frames, their landmarks, what the bundles make of them.
 
 It shows committed bundles as the service runs them, on frames of the test block alone. The frames are chosen by what
 the face does, so that no hand picks those that came out well.
@@ -25,9 +25,11 @@ from trainer.dataset import FrameDataset
 CELL, GUTTER, LINE = 128, 16, 20
 """Pixels: a picture's side, the space between panels, a line of text."""
 
-PAPER, INK, STROKE = (255, 255, 255), (30, 30, 30), (0, 80, 160)
+PAPER, INK, STROKE, MOVED = (255, 255, 255), (30, 30, 30), (0, 80, 160), (210, 30, 30)
 SUPERSAMPLE = 4
 MOST_BYTES = 400_000
+VISIBLE = 0.004
+"""Crop units, half a pixel of a cell: what moved by less is drawn as if it had not."""
 
 # (what the column shows, of which measures the mean, at which quantile of the test block). Not the very extreme, which
 # is where a detector's slips lie.
@@ -41,46 +43,53 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Actor:
-    """A target: its bundle's folder and manifest, and its chosen test frames."""
+class Driver:
+    """A person's chosen test frames."""
 
-    folder: Path
-    manifest: BundleManifest
+    name: str  # for people
     scheme: Scheme
     points: Points  # (C, N, 2) pixels of the frames
     frames: Image8  # (C, S, S, 3) as the dataset cropped them
 
 
 @dataclass(frozen=True)
+class Actor(Driver):
+    """A target: its bundle's folder and manifest besides."""
+
+    folder: Path
+    manifest: BundleManifest
+
+
+@dataclass(frozen=True)
 class Panel:
-    """A title over rows of pictures (R, C, CELL, CELL, 3); each row has a label."""
+    """A title over rows of pictures (R, C, CELL, CELL, 3); each row and each column has a label."""
 
     title: str
+    columns: Sequence[str]
     labels: Sequence[str]
     rows: Image8
 
 
-def draw_figure(targets: Sequence[str], data_dir: Path, models_dir: Path) -> Image.Image:
-    """Each target from its own landmarks, then each driven by every other, two panels in a row.
-
-    Raises BundleError and DatasetError where a bundle or a dataset is missing or damaged.
-    """
-    actors = [open_actor(name, data_dir, models_dir) for name in targets]
-    panels = [show_own(actor) for actor in actors]
-    panels += [show_driven(source, target) for source, target in permutations(actors, 2)]
-    return lay_out(panels, [label for label, _, _ in COLUMNS])
+def show_samples(actors: Sequence[Actor]) -> list[Panel]:
+    """Each target from its own landmarks, then each driven by every other."""
+    return [*map(show_own, actors), *(show_driven(source, target) for source, target in permutations(actors, 2))]
 
 
-def open_actor(name: str, data_dir: Path, models_dir: Path) -> Actor:
-    """Read a target's bundle and the test frames of its dataset that the columns ask for."""
-    manifest = read_bundle(models_dir / name)
+def open_driver(name: str, data_dir: Path) -> Driver:
+    """The test frames of a dataset that the columns ask for."""
     dataset = FrameDataset(data_dir / name)
     chosen = choose_frames(measure_expression(dataset.landmarks("test"), dataset.scheme))
     points, frames = dataset.points("test")[chosen], dataset.crops("test")[chosen]
-    return Actor(models_dir / name, manifest, dataset.scheme, points, frames)
+    return Driver(dataset.manifest.display_name, dataset.scheme, points, frames)
 
 
-def choose_frames(measured: Mapping[str, NDArray[np.float32]]) -> list[int]:
+def open_actor(name: str, data_dir: Path, models_dir: Path) -> Actor:
+    """Read a target's bundle besides."""
+    manifest, driver = read_bundle(models_dir / name), open_driver(name, data_dir)
+    return Actor(manifest.display_name, driver.scheme, driver.points, driver.frames, models_dir / name, manifest)
+
+
+def choose_frames(measured: Mapping[str, NDArray[np.floating]]) -> list[int]:
     """For each column, the frame whose measure is nearest to the column's quantile of all."""
     chosen = []
     for _, names, quantile in COLUMNS:
@@ -89,14 +98,19 @@ def choose_frames(measured: Mapping[str, NDArray[np.float32]]) -> list[int]:
     return chosen
 
 
+def name_columns() -> list[str]:
+    """What the columns show."""
+    return [label for label, _, _ in COLUMNS]
+
+
 def show_own(actor: Actor) -> Panel:
     """The target from its own landmarks, which training never saw."""
     landmarks = place_points(actor, actor)
     made = from_network(run_network(actor.folder, actor.manifest.tl2f, landmarks))
     drawn = [draw_landmarks(points, get_scheme(actor.manifest.scheme)) for points in landmarks]
-    name = actor.manifest.display_name
     return Panel(
-        f"{name}, held-out frames",
+        f"{actor.name}, held-out frames",
+        name_columns(),
         ("filmed", "landmarks", "made"),
         np.stack([fit_cells(actor.frames), np.stack(drawn), fit_cells(made)]),
     )
@@ -108,13 +122,14 @@ def show_driven(source: Actor, target: Actor) -> Panel:
     made = from_network(run_network(target.folder, target.manifest.tl2f, converted))
     drawn = [draw_landmarks(points, get_scheme(target.manifest.scheme)) for points in converted]
     return Panel(
-        f"{source.manifest.display_name} drives {target.manifest.display_name}",
+        f"{source.name} drives {target.name}",
+        name_columns(),
         ("filmed", "converted", "made"),
         np.stack([fit_cells(source.frames), np.stack(drawn), fit_cells(made)]),
     )
 
 
-def place_points(source: Actor, target: Actor) -> Points:
+def place_points(source: Driver, target: Actor) -> Points:
     """The source's landmarks in the target's scheme and crop units, (C, N, 2), as the service places them."""
     points = convert_scheme(source.points, source.scheme, get_scheme(target.manifest.scheme))
     return np.stack([find_crop(face, target.manifest.crop).to_unit(face) for face in points])
@@ -127,8 +142,8 @@ def run_network(folder: Path, spec: OnnxFile, batch: NDArray[np.float32]) -> NDA
     return output
 
 
-def draw_landmarks(points: Points, scheme: Scheme) -> Image8:
-    """Landmarks ``(N, 2)`` in crop units as strokes and dots, ``(CELL, CELL, 3)``."""
+def draw_landmarks(points: Points, scheme: Scheme, before: Points | None = None) -> Image8:
+    """Landmarks ``(N, 2)`` in crop units as strokes and dots, ``(CELL, CELL, 3)``; red where not as `before`."""
     size = CELL * SUPERSAMPLE
     picture = Image.new("RGB", (size, size), PAPER)
     pen = ImageDraw.Draw(picture)
@@ -136,8 +151,9 @@ def draw_landmarks(points: Points, scheme: Scheme) -> Image8:
     for indices, closed in scheme.strokes:
         path = [places[index] for index in indices]
         pen.line([*path, path[0]] if closed else path, fill=STROKE, width=SUPERSAMPLE, joint="curve")
-    for place in places:
-        pen.circle(place, 1.3 * SUPERSAMPLE, fill=INK)
+    moved = np.zeros(len(points), bool) if before is None else np.linalg.norm(points - before, axis=1) > VISIBLE
+    for place, edited in zip(places, moved, strict=True):
+        pen.circle(place, 1.3 * SUPERSAMPLE, fill=MOVED if edited else INK)
     return np.asarray(picture.resize((CELL, CELL), Image.Resampling.LANCZOS))
 
 
@@ -147,19 +163,20 @@ def fit_cells(pictures: Image8) -> Image8:
     return np.stack([np.asarray(each) for each in resized])
 
 
-def lay_out(panels: Sequence[Panel], columns: Sequence[str]) -> Image.Image:
+def lay_out(panels: Sequence[Panel]) -> Image.Image:
     """The panels, two in a row, with their texts."""
-    margin = 4 * LINE  # the rows' labels
-    width = margin + len(columns) * CELL + GUTTER
-    height = 2 * LINE + max(len(panel.rows) for panel in panels) * CELL + GUTTER
-    across = min(2, len(panels))
-    figure = Image.new("RGB", (across * width, -(-len(panels) // across) * height), PAPER)
-    pen = ImageDraw.Draw(figure)
     large, small = ImageFont.load_default(18), ImageFont.load_default(14)
+    margin = LINE + round(max(small.getlength(label) for panel in panels for label in panel.labels))
+    width = margin + max(len(panel.columns) for panel in panels) * CELL + GUTTER
+    across = min(2, len(panels))
+    bands = [panels[start : start + across] for start in range(0, len(panels), across)]
+    heights = [2 * LINE + max(len(panel.rows) for panel in band) * CELL + GUTTER for band in bands]
+    figure = Image.new("RGB", (across * width, sum(heights)), PAPER)
+    pen = ImageDraw.Draw(figure)
     for number, panel in enumerate(panels):
-        left, top = number % across * width + margin, number // across * height + 2 * LINE
+        left, top = number % across * width + margin, sum(heights[: number // across]) + 2 * LINE
         pen.text((left, top - 2 * LINE), panel.title, INK, large)
-        for column, label in enumerate(columns):
+        for column, label in enumerate(panel.columns):
             pen.text((left + (column + 0.5) * CELL, top - 4), label, INK, small, anchor="ms")
         for row, (label, cells) in enumerate(zip(panel.labels, panel.rows, strict=True)):
             pen.text((left - 6, top + (row + 0.5) * CELL), label, INK, small, anchor="rm")

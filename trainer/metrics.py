@@ -1,15 +1,14 @@
 """What a made picture is worth beside the real one. Pictures are ``(H, W, 3)`` uint8 RGB; each figure is defined here.
 
 Box: the bounding box of the face's landmarks. Over a plain background a blurred face still scores well; in the box it
-does not.
+does not. Landmarks are in crop units, in which the picture covers [0, 1] x [0, 1].
 """
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 from skimage.metrics import structural_similarity
 
-from shared.landmarks import Points
+from shared.landmarks import Points, Scheme
 from shared.pixels import Image8
 
 
@@ -47,8 +46,25 @@ def measure_gradient_energy(picture: Image8) -> float:
     return float(np.square(np.diff(luma, axis=0)).mean() + np.square(np.diff(luma, axis=1)).mean())
 
 
-def rank_correlation(given: NDArray[np.float32], found: NDArray[np.float32]) -> float:
-    """Spearman's rank correlation of two series; 0 where one of them does not move."""
-    if np.ptp(given) == 0 or np.ptp(found) == 0:
-        return 0.0
-    return float(spearmanr(given, found).statistic)
+def measure_lmk(found: Points, wanted: Points) -> tuple[float, float]:
+    """The paper's LMK of landmarks (N, 2) in [0, 1]: the l2 norm over all points, and the mean distance of a point."""
+    difference = found.astype(np.float64) - wanted
+    return float(np.linalg.norm(difference)), float(np.linalg.norm(difference, axis=1).mean())
+
+
+def measure_landmark_error(found: Points, wanted: Points, scheme: Scheme) -> float:
+    """Mean distance of a point in percent of the distance between the wanted eyes' outer corners."""
+    outer = wanted[[scheme.eye_corners[0], scheme.eye_corners[3]]].astype(np.float64)
+    return 100 * measure_lmk(found, wanted)[1] / max(float(np.linalg.norm(outer[0] - outer[1])), 1e-12)
+
+
+def compare_pictures(made: Image8, real: Image8, landmarks: Points) -> dict[str, float]:
+    """Every figure of a picture made from the landmarks (N, 2) of the real one."""
+    box = find_box(landmarks, len(real))
+    ssim = map_ssim(made, real)
+    return {
+        "psnr": measure_psnr(made, real),
+        "ssim": float(ssim.mean()),
+        "ssim_box": float(ssim[box].mean()),
+        "gradient_energy_box": measure_gradient_energy(made[box]) / max(measure_gradient_energy(real[box]), 1e-12),
+    }

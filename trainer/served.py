@@ -18,25 +18,33 @@ from shared.landmarks import Points
 from shared.pixels import Image8
 from trainer.errors import ServiceError
 
-START_SECONDS = 60.0
+START_SECONDS, ANSWER_SECONDS = 60.0, 60.0
+SMALLEST = 16
+"""Pixels a side of a picture that nobody looks at."""
 
 
 @contextmanager
-def serve(models_dir: Path, threads: int | None = None) -> Iterator["ServedFaces"]:
+def serve(
+    models_dir: Path, threads: int | None = None, max_batch: int | None = None, code: Path | None = None
+) -> Iterator["ServedFaces"]:
     """Start ``python -m service`` on these bundles, with all CPU threads unless told.
 
-    Raises ServiceError where it does not become ready.
+    `max_batch` 1 makes a picture independent of what else was waiting, to the last bit. `code` is another checkout
+    whose service is to run. Raises ServiceError where it does not become ready.
     """
+    if code is not None and not (code / "service").is_dir():
+        raise ServiceError(f"{code} is no checkout with a service/; `git worktree add {code} REVISION` makes one.")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    settings = {"HOST": "127.0.0.1", "PORT": str(port), "MODELS_DIR": str(models_dir), "LOG_LEVEL": "warning"}
-    if threads is not None:
-        settings["THREADS"] = str(threads)
-    environment = os.environ | {f"LANDMARKGAN_{name}": value for name, value in settings.items()}
-    process = subprocess.Popen([sys.executable, "-m", "service"], env=environment)
+    settings = {"HOST": "127.0.0.1", "PORT": port, "MODELS_DIR": models_dir.resolve(), "LOG_LEVEL": "warning"}
+    settings |= {"DEADLINE_SECONDS": ANSWER_SECONDS}  # a machine that is busy with more than this is waited for
+    settings |= {} if threads is None else {"THREADS": threads}
+    settings |= {} if max_batch is None else {"MAX_BATCH": max_batch}
+    environment = os.environ | {f"LANDMARKGAN_{name}": str(value) for name, value in settings.items()}
+    process = subprocess.Popen([sys.executable, "-m", "service"], env=environment, cwd=code)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=ANSWER_SECONDS) as client:
             _wait_until_ready(client, process)
             yield ServedFaces(client)
     finally:
@@ -57,25 +65,52 @@ def _wait_until_ready(client: httpx.Client, process: subprocess.Popen[bytes]) ->
 
 
 class ServedFaces:
-    """The service's two endpoints, as pictures."""
+    """The service's two endpoints, as pictures. Several threads may ask at once."""
 
     def __init__(self, client: httpx.Client) -> None:
         self.client = client
 
-    def synthesize(self, target: str, landmarks: Points, convert: bool) -> Image8:
-        """The target's face for landmarks (N, 2) of any scale and place, without loss of a picture format."""
-        body = {"target": target, "landmarks": landmarks.tolist(), "convert": convert, "format": "png"}
-        return self._decode(self.client.post("/synthesize", json=body))
+    def list_targets(self) -> list[str]:
+        """The targets that are served."""
+        return [target["id"] for target in self._check(self.client.get("/targets")).json()["targets"]]
+
+    def synthesize(self, target: str, landmarks: Points, convert: bool, neutral: Points | None = None) -> Image8:
+        """The target's face for landmarks (N, 2) of any scale and place, without loss of a picture format.
+
+        `neutral` (N, 2), of any scale and place too, is the shape from which the landmarks' owner moves.
+        """
+        order = _order(target, landmarks, neutral) | {"convert": convert, "format": "png"}
+        return _decode(self._check(self.client.post("/synthesize", json=order)).content)
+
+    def convert(self, target: str, landmarks: Points) -> Points:
+        """The landmarks as the target's converter gives them, in crop units (N, 2)."""
+        order = _order(target, landmarks, None) | {"response": "json", "size": SMALLEST}
+        answer = self._check(self.client.post("/synthesize", json=order)).json()
+        return np.array(answer["landmarks"]["crop_units"], np.float32)
 
     def reenact(self, target: str, picture: Image8, face: int = 0) -> Image8:
         """The target's face with the expression and pose of a face of the picture; face 0 is the largest."""
-        file = io.BytesIO()
-        Image.fromarray(picture).save(file, "PNG")
         form = {"target": target, "face": str(face), "format": "png"}
-        return self._decode(self.client.post("/reenact", data=form, files={"image": file.getvalue()}))
+        answer = self.client.post("/reenact", data=form, files={"image": _encode(picture)})
+        return _decode(self._check(answer).content)
 
-    def _decode(self, answer: httpx.Response) -> Image8:
+    def _check(self, answer: httpx.Response) -> httpx.Response:
         if answer.status_code != 200:
             raise ServiceError(f"{answer.request.url.path} answered {answer.status_code}: {answer.text}")
-        with Image.open(io.BytesIO(answer.content)) as picture:
-            return np.asarray(picture.convert("RGB"))
+        return answer
+
+
+def _order(target: str, landmarks: Points, neutral: Points | None) -> dict[str, object]:
+    order: dict[str, object] = {"target": target, "landmarks": landmarks.tolist()}
+    return order if neutral is None else order | {"source_neutral": neutral.tolist()}
+
+
+def _encode(picture: Image8) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def _decode(data: bytes) -> Image8:
+    with Image.open(io.BytesIO(data)) as picture:
+        return np.asarray(picture.convert("RGB"))

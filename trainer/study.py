@@ -15,7 +15,9 @@ import matplotlib
 import numpy as np
 import onnxruntime as ort
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
+from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from shared.bundle import TensorSpec
@@ -27,7 +29,7 @@ from trainer.config import AUTHORS_TL2F, PRESETS, ConverterTraining, TL2FTrainin
 from trainer.dataset import FrameDataset
 from trainer.errors import DatasetError
 from trainer.export import export_network
-from trainer.metrics import find_box, map_ssim, measure_gradient_energy, measure_psnr, rank_correlation
+from trainer.metrics import find_box, map_ssim, measure_gradient_energy, measure_psnr
 from trainer.networks.tl2f import TL2F, TL2FConfig
 from trainer.train import Course, prepare_course
 
@@ -147,7 +149,8 @@ def _train(bench: Bench, config: TL2FTraining, folder: Path) -> Outcome:
     @torch.no_grad()
     def make(landmarks: Points, convert: bool) -> Image8:
         points = torch.from_numpy(landmarks[None])
-        return from_network(theta(converter(points) if convert else points).numpy())[0]
+        picture: Image8 = from_network(theta(converter(points) if convert else points).numpy())[0]
+        return picture
 
     own, driver, every = bench.course.dataset, bench.driver, bench.every
     landmarks, crops = own.landmarks("test")[::every], own.crops("test")[::every]
@@ -185,6 +188,11 @@ def _read_back(bench: Bench, asked: Points, pictures: list[Image8]) -> dict[str,
         return dict.fromkeys(EXPRESSIONS, 0.0)
     before, after = (measure_expression(np.stack(each), scheme) for each in (given, found))
     return {name: rank_correlation(before[name], after[name]) for name in EXPRESSIONS}
+
+
+def rank_correlation(given: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    """Spearman's rank correlation of two series; 0 where one of them does not move."""
+    return 0.0 if np.ptp(given) == 0 or np.ptp(found) == 0 else float(spearmanr(given, found).statistic)
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ import pytest
 
 from shared.expression import measure_expression
 from shared.landmarks import IBUG68, SCHEMES, Points, flip_points
-from shared.neutral import Retarget, find_calm, find_neutral
+from shared.neutral import Retarget, find_calm, find_neutral, turn, turn_upright
 from tests.fixtures.acted import act, crop_units, film_units, stretch
 
 RETARGET = Retarget(IBUG68)
@@ -43,12 +43,35 @@ def test_neutral_is_its_own_mirror_image() -> None:
     assert abs(measure(frames.mean(axis=0), "yaw")) > 0.1
 
 
-def test_neutral_of_frames_that_are_never_calm_is_the_mean_of_all() -> None:
+def test_neutral_of_frames_that_are_never_calm_is_that_of_a_shut_mouth() -> None:
     shut_and_asleep = [act(mouth=0.01 * number, lids=1 - 0.01 * number) for number in range(3)]
     shut_and_staring = [act(mouth=0.05, lids=-0.5)]
     open_and_awake = [act(mouth=0.5 + 0.1 * number, lids=0.01 * number) for number in range(6)]
     frames = crop_units(np.stack([*shut_and_asleep, *shut_and_staring, *open_and_awake]))
-    np.testing.assert_allclose(find_neutral(frames, IBUG68), frames.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(find_neutral(frames, IBUG68), frames[:4].mean(axis=0), atol=1e-5)
+
+
+def test_neutral_of_one_frame_is_its_own_shape_upright_and_alike_left_and_right() -> None:
+    frame = crop_units(act(mouth=0.5, yaw=0.4)[None])
+    neutral = find_neutral(turn(frame, np.array([0.4], np.float32)), IBUG68)
+    np.testing.assert_allclose(neutral, find_neutral(frame, IBUG68), atol=1e-5)
+    np.testing.assert_allclose(flip_points(neutral, IBUG68, width=1.0), neutral, atol=1e-6)
+    assert measure(neutral, "mouth") == pytest.approx(measure(frame[0], "mouth"), abs=1e-3)
+
+
+def test_roll_does_not_shrink_the_neutral_shape() -> None:
+    frames = np.repeat(crop_units(act()[None]), 5, axis=0)
+    rolled = turn(frames, np.array([-0.6, -0.3, 0, 0.3, 0.6], np.float32))
+    np.testing.assert_allclose(find_neutral(rolled, IBUG68), frames[0], atol=1e-5)
+
+
+def test_turning_is_clockwise_and_is_undone_by_turning_upright() -> None:
+    point = np.array([[[0.5, 0.25]]], np.float32)  # above the centre
+    np.testing.assert_allclose(turn(point, np.array([np.pi / 2], np.float32)), [[[0.75, 0.5]]], atol=1e-6)
+    frames, angles = crop_units(np.stack([act()] * 3)), np.array([0.3, 0, -0.7], np.float32)
+    upright, found = turn_upright(turn(frames, angles), IBUG68)
+    np.testing.assert_allclose(found, angles, atol=1e-5)
+    np.testing.assert_allclose(upright, frames, atol=1e-5)
 
 
 def test_calm_frame_is_the_shut_open_eyed_frontal_one() -> None:

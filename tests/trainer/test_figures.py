@@ -1,4 +1,4 @@
-"""The README's picture: which frames it shows, and that it is made from bundles and datasets as they lie on disk."""
+"""The pictures of README and docs: which frames they show, and that bundles and datasets on disk are what they show."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def data_dir(tmp_path: Path) -> Path:
 
 def draw(data_dir: Path, *arguments: str) -> int:
     folders = ["--data-dir", str(data_dir), "--models-dir", str(data_dir.parent / "models")]
-    return cli.main(["figures", *folders, "--out", str(data_dir.parent / "docs" / "samples.jpg"), *arguments])
+    return cli.main(["figures", *folders, "--out", str(data_dir.parent / "docs"), *arguments])
 
 
 def test_frames_are_chosen_by_what_the_face_does() -> None:
@@ -52,6 +52,18 @@ def test_landmarks_are_drawn_where_they_are() -> None:
     assert inked.max() < 0.8
 
 
+def test_points_that_were_moved_are_red() -> None:
+    before = FACE * 0.5 + 0.25
+    after = before.copy()
+    after[IBUG68.nose_tip] += 0.05
+    drawn = draw_landmarks(after, IBUG68, before=before).astype(int)
+    red = np.argwhere((drawn[..., 0] > 150) & (drawn[..., 1] < 90)) / CELL
+    assert len(red)
+    assert np.abs(red - after[IBUG68.nose_tip][::-1]).max() < 0.03
+    unmoved = draw_landmarks(after, IBUG68, before=after).astype(int)
+    assert not ((unmoved[..., 0] > 150) & (unmoved[..., 1] < 90)).any()
+
+
 def test_two_targets_give_four_panels(data_dir: Path) -> None:
     assert draw(data_dir, "--targets", "ada", "bob") == 0
     with Image.open(data_dir.parent / "docs" / "samples.jpg") as figure:
@@ -64,6 +76,8 @@ def test_one_target_gives_one_panel(data_dir: Path) -> None:
     assert draw(data_dir, "--targets", "ada") == 0
     with Image.open(data_dir.parent / "docs" / "samples.jpg") as figure:
         assert 3 * CELL < figure.height < 4 * CELL
+    # nobody else drives, and there is no photo: nothing to compare or to reenact
+    assert {path.stem for path in (data_dir.parent / "docs").iterdir()} == {"samples", "edits", "extremes"}
 
 
 def test_a_missing_bundle_is_named(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,159 @@
+// The page /: takes a target, hands its landmarks to the parts of the page, and asks for the picture as they move.
+
+import { ProblemError, tell } from "../problem.js";
+import { find, make, spell } from "./dom.js";
+import { Landmarks } from "./landmarks.js";
+import { Painter } from "./painter.js";
+import { mirror } from "./points.js";
+import { Results } from "./results.js";
+import { getManifest, getScheme, listTargets, makeOrder, synthesize } from "./service.js";
+import { Sliders } from "./sliders.js";
+import { Stage } from "./stage.js";
+import { Starts } from "./starts.js";
+
+const LOADING = 503; // the service is starting, and will soon be there
+const RETRY_MS = 1000;
+
+const targets = find("target", HTMLSelectElement);
+const problem = find("picture-message", HTMLElement);
+const features = find("features", HTMLElement);
+const radius = find("radius", HTMLInputElement);
+const convert = find("convert", HTMLInputElement);
+const overlays = {
+  picture: find("show-picture", HTMLInputElement),
+  landmarks: find("show-landmarks", HTMLInputElement),
+  converted: find("show-converted", HTMLInputElement),
+};
+const surface = find("surface", HTMLElement);
+const undo = find("undo", HTMLButtonElement);
+const redo = find("redo", HTMLButtonElement);
+
+const stage = new Stage();
+const sliders = new Sliders();
+const starts = new Starts();
+const results = new Results();
+
+/** @type {Landmarks | null} */
+let landmarks = null;
+
+const painter = new Painter([find("picture", HTMLCanvasElement), find("result", HTMLCanvasElement)], {
+  painted: ({ picture, converted }) => {
+    problem.textContent = "";
+    results.show(picture);
+    stage.showConverted(converted);
+  },
+  failed: (error) => {
+    problem.textContent = tell(error);
+  },
+});
+
+/**
+ * Ask for the picture of the landmarks as they are now.
+ * @param {number} [since]
+ */
+function paint(since) {
+  if (!landmarks) return;
+  const { manifest, scheme, points } = landmarks;
+  const converting = landmarks.convert;
+  const told = converting && overlays.converted.checked;
+  painter.request(() => synthesize(makeOrder(manifest.target, scheme.name, points, converting), told), since);
+}
+
+function showWay() {
+  if (!landmarks) return;
+  undo.disabled = !landmarks.canUndo;
+  redo.disabled = !landmarks.canRedo;
+  convert.checked = landmarks.convert;
+  overlays.converted.disabled = !landmarks.convert;
+}
+
+function showSelection() {
+  if (!landmarks) return;
+  const { chosen } = landmarks;
+  for (const button of features.querySelectorAll("button")) {
+    const points = landmarks.scheme.features[button.dataset.feature ?? ""];
+    button.setAttribute("aria-pressed", String(points.length === chosen.size && points.every((each) => chosen.has(each))));
+  }
+}
+
+/** @param {Landmarks} next */
+function attach(next) {
+  landmarks = next;
+  landmarks.radius = Number(radius.value);
+  for (const part of [stage, sliders, starts, results]) part.attach(landmarks);
+  features.replaceChildren(
+    ...Object.entries(landmarks.scheme.features).map(([name, points]) => {
+      const button = make("button", { type: "button", "data-feature": name });
+      button.textContent = spell(name);
+      button.addEventListener("click", () => next.choose(points));
+      button.addEventListener("keydown", (event) => stage.press(event));
+      return button;
+    }),
+  );
+  landmarks.addEventListener("points", (event) => paint(/** @type {CustomEvent<number>} */ (event).detail));
+  landmarks.addEventListener("way", showWay);
+  landmarks.addEventListener("selection", showSelection);
+  showWay();
+  showSelection();
+  paint();
+}
+
+async function openTarget() {
+  try {
+    const manifest = await getManifest(targets.value);
+    const next = new Landmarks(await getScheme(manifest.scheme), manifest);
+    // Another person's landmarks drive any target; the old target's own are of no use to the new one.
+    if (landmarks?.convert && landmarks.scheme.name === next.scheme.name) next.start(landmarks.points, true);
+    attach(next);
+  } catch (error) {
+    problem.textContent = tell(error);
+  }
+}
+
+async function open() {
+  try {
+    const answer = await listTargets();
+    targets.replaceChildren(...answer.targets.map(({ id, display_name }) => new Option(display_name, id)));
+    if (answer.default) targets.value = answer.default;
+    if (answer.targets.length === 0) throw new Error("No target is served yet. “make train” makes one.");
+    problem.textContent = "";
+  } catch (error) {
+    problem.textContent = tell(error);
+    if (error instanceof ProblemError && error.status === LOADING) setTimeout(open, RETRY_MS);
+    return;
+  }
+  await openTarget();
+}
+
+targets.addEventListener("change", openTarget);
+radius.addEventListener("input", () => {
+  if (landmarks) landmarks.radius = Number(radius.value);
+});
+convert.addEventListener("change", () => landmarks?.setConvert(convert.checked));
+undo.addEventListener("click", () => landmarks?.undo());
+redo.addEventListener("click", () => landmarks?.redo());
+find("reset", HTMLButtonElement).addEventListener("click", () => landmarks?.reset());
+find("mirror", HTMLButtonElement).addEventListener("click", () => {
+  if (landmarks) landmarks.edit(mirror(landmarks.points, landmarks.scheme.flip));
+});
+for (const tool of document.querySelectorAll('input[name="tool"]')) {
+  tool.addEventListener("change", () => {
+    landmarks?.choose(stage.tool === "face" ? landmarks.points.keys() : []);
+  });
+}
+for (const [name, box] of Object.entries(overlays)) {
+  box.addEventListener("change", () => {
+    surface.classList.toggle(`without-${name}`, !box.checked);
+    if (name === "converted") paint();
+  });
+}
+document.addEventListener("keydown", (event) => {
+  if (!(event.ctrlKey || event.metaKey) || event.target instanceof HTMLTextAreaElement) return;
+  const key = event.key.toLowerCase();
+  if (key === "z" && !event.shiftKey) landmarks?.undo();
+  else if (key === "y" || (key === "z" && event.shiftKey)) landmarks?.redo();
+  else return;
+  event.preventDefault();
+});
+
+await open();

@@ -1,0 +1,105 @@
+// The service's endpoints, as this page uses them. Paths are relative to the page.
+
+import { request } from "../problem.js";
+
+/**
+ * @typedef {import("./points.js").Points} Points
+ * @typedef {{points: number[], closed: boolean}} Stroke
+ * @typedef {{name: string, low: number, high: number, points: Points}} Motion
+ * @typedef {{
+ *   name: string, count: number, features: Record<string, number[]>, flip: number[], strokes: Stroke[],
+ *   eye_corners: [number, number, number, number], nose_tip: number, depth: number[], motions: Motion[]
+ * }} Scheme
+ * @typedef {{id: string, display_name: string, reference: string}} TargetInShort
+ * @typedef {{default: string | null, targets: TargetInShort[], damaged: {id: string, reason: string}[]}} Targets
+ * @typedef {{
+ *   target: string, display_name: string, scheme: string, crop: import("./points.js").CropRule, image_size: number,
+ *   neutral: Points, shape: Points, presets: Record<string, Points>
+ * }} Manifest
+ * @typedef {{scheme: string, landmarks: Points}} Face
+ * @typedef {{target: string, scheme?: string, landmarks: unknown, convert: boolean, units: string}} Order
+ * @typedef {{picture: Blob, converted: Points | null}} Portrait
+ */
+
+const DIGITS = 5; // under a hundredth of a pixel
+
+/** @returns {Promise<Targets>} */
+export async function listTargets() {
+  return (await request("targets")).json();
+}
+
+/**
+ * @param {string} target
+ * @returns {Promise<Manifest>}
+ */
+export async function getManifest(target) {
+  return (await request(`targets/${encodeURIComponent(target)}`)).json();
+}
+
+/**
+ * @param {string} name
+ * @returns {Promise<Scheme>}
+ */
+export async function getScheme(name) {
+  return (await request(`schemes/${encodeURIComponent(name)}`)).json();
+}
+
+/**
+ * The faces of a picture, the largest first.
+ * @param {File} picture
+ * @returns {Promise<Face[]>}
+ */
+export async function findFaces(picture) {
+  const form = new FormData();
+  form.append("image", picture);
+  return (await (await request("landmarks", { method: "POST", body: form })).json()).faces;
+}
+
+/**
+ * The body of /synthesize for edited landmarks: what is saved, sent and shown as a command.
+ * @param {string} target
+ * @param {string} scheme
+ * @param {Points} points
+ * @param {boolean} convert
+ * @returns {Order}
+ */
+export function makeOrder(target, scheme, points, convert) {
+  const landmarks = points.map(([x, y]) => [Number(x.toFixed(DIGITS)), Number(y.toFixed(DIGITS))]);
+  return { target, scheme, units: "crop", convert, landmarks };
+}
+
+/**
+ * The target's face. `tell` asks for the converted landmarks besides.
+ * @param {Order} order
+ * @param {boolean} tell
+ * @returns {Promise<Portrait>}
+ */
+export async function synthesize(order, tell) {
+  const answer = await post({ ...order, response: tell ? "json" : "image" });
+  if (!tell) return { picture: await answer.blob(), converted: null };
+  const body = await answer.json();
+  const bytes = Uint8Array.from(atob(body.picture.base64), (character) => character.charCodeAt(0));
+  return { picture: new Blob([bytes], { type: "image/jpeg" }), converted: body.landmarks.crop_units };
+}
+
+/**
+ * Landmarks of any scheme, scale and place as the target's own scheme and crop units.
+ * @param {{target: string, scheme?: string, landmarks: unknown, units: string}} order
+ * @returns {Promise<Points>}
+ */
+export async function placeLandmarks(order) {
+  const answer = await post({ ...order, convert: false, response: "json" });
+  return (await answer.json()).landmarks.crop_units;
+}
+
+/**
+ * @param {object} body
+ * @returns {Promise<Response>}
+ */
+function post(body) {
+  return request("synthesize", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
+}

@@ -1,0 +1,82 @@
+"""The pages for everyone: no serious finding of axe, no sideways scrolling, no jump while loading."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from editing import open_editor, to_png, upload
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from service.pages import WEB
+
+SIZES = [(360, 740), (1280, 900), (2560, 1400)]
+
+
+def list_findings(page: Page) -> list[str]:
+    """What axe calls serious or critical, with the elements."""
+    report = Axe().run(page).response
+    return [
+        f"{each['id']}: {[node['html'][:120] for node in each['nodes']]}"
+        for each in report["violations"]
+        if each["impact"] in ("serious", "critical")
+    ]
+
+
+def test_axe_finds_nothing_serious_in_the_editor(page: Page) -> None:
+    page.emulate_media(color_scheme="light")
+    open_editor(page)
+    page.click("[data-feature=mouth]")
+    page.click("summary")
+    upload(page, "#photo", "wall.png", to_png(Image.new("RGB", (100, 100), (120, 130, 90))))
+    expect(page.locator("#start-message")).to_contain_text("No face")
+    assert list_findings(page) == []
+    page.emulate_media(color_scheme="dark")
+    assert list_findings(page) == []
+
+
+def test_axe_finds_nothing_serious_in_the_list_of_endpoints(page: Page) -> None:
+    page.goto("/api")
+    expect(page.locator("#endpoints")).to_contain_text("/synthesize")
+    expect(page.locator("#targets")).to_contain_text("Franck")
+    assert list_findings(page) == []
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_the_editor_fits_and_does_not_jump(browser: Browser, service: str, size: tuple[int, int]) -> None:
+    context = browser.new_context(base_url=service, viewport={"width": size[0], "height": size[1]})
+    page = context.new_page()
+    page.add_init_script(
+        """window.shift = 0;
+        new PerformanceObserver((list) => {
+          for (const entry of list.getEntries()) window.shift += entry.value;
+        }).observe({ type: "layout-shift", buffered: true });"""
+    )
+    open_editor(page)
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= size[0]
+    assert page.evaluate("() => window.shift") < 0.01
+    context.close()
+
+
+def test_the_theme_is_a_choice_that_lasts(page: Page) -> None:
+    page.emulate_media(color_scheme="light")
+    page.goto("/api")
+    ground = "() => getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    page.click(".theme-toggle")
+    dark = page.evaluate(ground)
+    assert dark != light
+    page.goto("/")
+    assert page.evaluate(ground) == dark
+    page.click(".theme-toggle")
+    assert page.evaluate(ground) == light
+
+
+def test_each_page_names_itself_in_the_same_header() -> None:
+    """The header is written into each page: this holds the pages together."""
+    for page in sorted(WEB.glob("*.html")):
+        text = page.read_text(encoding="utf-8")
+        path = "./" if page.stem == "index" else page.stem
+        assert f'<a href="{path}" aria-current="page">' in text, page.name
+        for link in ("./", "live", "video", "api"):
+            assert f'<a href="{link}"' in text, f"{page.name} does not lead to {link}"
+        assert 'class="theme-toggle"' in text
+        assert 'src="web/theme.js"' in text

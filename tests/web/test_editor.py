@@ -1,0 +1,255 @@
+"""The editor in a real browser, on the real service: what is moved is what the picture shows."""
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from editing import (
+    choose_tool,
+    drag,
+    measure,
+    open_editor,
+    read_picture,
+    read_points,
+    repainting,
+    see,
+    set_range,
+)
+from numpy.typing import NDArray
+from playwright.sync_api import Page, Route, expect
+
+from shared.detectors.mesh import MeshDetector
+from shared.landmarks import IBUG68
+
+LOWER_LIP = 57
+JAW = list(IBUG68.groups["jaw"])
+MOUTH = [*IBUG68.groups["outer_lips"], *IBUG68.groups["inner_lips"]]
+
+
+def test_dragging_the_lower_lip_opens_the_mouth_in_the_picture(page: Page, detector: MeshDetector) -> None:
+    open_editor(page)
+    shut = see(page, detector)
+    before = read_points(page)
+    choose_tool(page, "point")
+    with repainting(page):
+        x, y = before[LOWER_LIP]
+        drag(page, (x, y), (x, y + 0.06))
+    after = read_points(page)
+    np.testing.assert_allclose(after[LOWER_LIP] - before[LOWER_LIP], (0, 0.06), atol=0.003)
+    assert (after[JAW] == before[JAW]).all(), "only neighbours follow"
+    assert (after[51] == before[51]).all(), "the upper lip stays"
+    opened = see(page, detector)
+    asked = measure(after)["mouth"] - measure(before)["mouth"]
+    assert asked > 0.05
+    assert opened["mouth"] - shut["mouth"] > asked / 3
+    reading = page.locator("output[for=slider-mouth_open]")
+    assert int(reading.inner_text().split()[0].replace("−", "-")) > 15
+
+
+# slider -> a value within its range, and the measures that it changes with their sign
+SLIDERS: dict[str, tuple[float, dict[str, int]]] = {
+    "yaw": (20, {"yaw": 1}),
+    "pitch": (12, {"pitch": 1}),
+    "roll": (15, {"roll": 1}),
+    "mouth_open": (0.2, {"mouth": 1}),
+    "smile": (0.2, {"mouth_width": 1}),
+    "pout": (0.15, {"mouth_width": -1}),
+    "brows_up": (0.07, {"right_brow": 1, "left_brow": 1}),
+    "right_eye_open": (-0.12, {"right_eye": -1}),
+    "left_eye_open": (-0.12, {"left_eye": -1}),
+}
+STILL = 0.04  # by which a measure may change that the slider does not name
+SEEN = {"yaw", "pitch", "roll", "mouth_open", "smile"}  # lids and brows follow weakly in the pictures of these bundles
+
+
+def test_each_slider_moves_what_it_names_and_the_picture_follows(page: Page, detector: MeshDetector) -> None:
+    open_editor(page)
+    assert set(page.eval_on_selector_all("#sliders input", "all => all.map((each) => each.id.slice(7))")) == set(
+        SLIDERS
+    )
+    neutral, seen = measure(read_points(page)), see(page, detector)
+    for name, (value, moved) in SLIDERS.items():
+        with repainting(page):
+            set_range(page, f"#slider-{name}", value)
+        points, picture = measure(read_points(page)), see(page, detector)
+        for measured, sign in moved.items():
+            change = points[measured] - neutral[measured]
+            assert change * sign > 0.05, f"{name} moves {measured}"
+            if name in SEEN:
+                shown = (picture[measured] - seen[measured]) / change
+                assert 0.25 < shown < 1.75, f"{name}: of {measured}, {shown:.2f} is seen"
+        if name not in ("yaw", "pitch"):  # a turned head shows its features shortened
+            others = {each: points[each] - neutral[each] for each in neutral if each not in moved}
+            assert max(map(abs, others.values())) < STILL, (name, others)
+        assert float(page.input_value(f"#slider-{name}")) == pytest.approx(value, abs=1e-3)
+        with repainting(page):
+            page.click("#reset")
+
+
+def test_turning_the_head_leaves_the_face_in_its_place(page: Page) -> None:
+    """Yaw, pitch and roll one after the other, each read as set; back at their values, the points are back."""
+    open_editor(page)
+    before = read_points(page)
+    turns = {"yaw": 18.0, "pitch": -9.0, "roll": 12.0}
+    start = {name: page.evaluate("id => document.getElementById(id).value", f"slider-{name}") for name in turns}
+    for name, value in turns.items():
+        set_range(page, f"#slider-{name}", value)
+    for name, value in turns.items():
+        read_points(page)  # the readings follow with the next frame
+        assert float(page.input_value(f"#slider-{name}")) == pytest.approx(value, abs=0.11), name
+    rigid = list(IBUG68.rigid)
+    np.testing.assert_allclose(read_points(page)[rigid].mean(axis=0), before[rigid].mean(axis=0), atol=0.05)
+    for name in reversed(turns):
+        set_range(page, f"#slider-{name}", float(start[name]))
+    np.testing.assert_allclose(read_points(page), before, atol=0.004)
+
+
+def test_undo_and_redo_restore_the_points_to_the_bit(page: Page) -> None:
+    open_editor(page)
+    states = [read_points(page)]
+    choose_tool(page, "feature", radius=0.2)
+    x, y = states[0][LOWER_LIP]
+    drag(page, (x, y), (x + 0.03, y + 0.02))
+    states.append(read_points(page))
+    set_range(page, "#slider-yaw", 14)
+    states.append(read_points(page))
+    page.click("#mirror")
+    states.append(read_points(page))
+    page.click("[data-preset=smile]")
+    states.append(read_points(page))
+    assert all((one != other).any() for one, other in pairwise(states))
+    for state in states[-2::-1]:
+        page.keyboard.press("Control+z")
+        assert (read_points(page) == state).all()
+    expect(page.locator("#undo")).to_be_disabled()
+    for state in states[1:]:
+        page.click("#redo")
+        assert (read_points(page) == state).all()
+    expect(page.locator("#redo")).to_be_disabled()
+
+
+def test_features_lasso_and_the_whole_face(page: Page) -> None:
+    open_editor(page)
+    first = read_points(page)
+
+    choose_tool(page, "feature", radius=0)
+    drag(page, first[LOWER_LIP], first[LOWER_LIP] + (0.04, 0))
+    moved = read_points(page) - first
+    np.testing.assert_allclose(moved[MOUTH], np.tile((0.04, 0), (len(MOUTH), 1)), atol=0.003)
+    assert (np.delete(moved, MOUTH, axis=0) == 0).all()
+    page.click("#reset")
+
+    choose_tool(page, "lasso", radius=0)
+    eye = list(IBUG68.groups["left_eye"])
+    (left, top), (right, bottom) = first[eye].min(axis=0) - 0.02, first[eye].max(axis=0) + 0.02
+    drag(page, (left, top), (right, top), (right, bottom), (left, bottom), (left, top))
+    drag(page, first[eye[0]], first[eye[0]] - (0, 0.03))
+    moved = read_points(page) - first
+    np.testing.assert_allclose(moved[eye], np.tile((0, -0.03), (len(eye), 1)), atol=0.003)
+    assert (np.delete(moved, eye, axis=0) == 0).all()
+    page.click("#reset")
+
+    choose_tool(page, "face")
+    drag(page, (0.5, 0.5), (0.55, 0.48))
+    np.testing.assert_allclose(read_points(page) - first, np.tile((0.05, -0.02), (68, 1)), atol=0.003)
+    page.click("#reset")
+    centre = (first.min(axis=0) + first.max(axis=0)) / 2
+    corner, knob = find_place(page, "#resize"), find_place(page, "#turn")
+    drag(page, corner, centre + (corner - centre) * 0.8)
+    np.testing.assert_allclose(read_points(page), centre + (first - centre) * 0.8, atol=0.004)
+    page.click("#reset")
+    arm = knob - centre
+    drag(page, knob, centre + np.array([-arm[1], arm[0]]), steps=20)  # a quarter turn clockwise
+    quarter = (first - centre) @ np.array([[0, 1], [-1, 0]])
+    np.testing.assert_allclose(read_points(page), centre + quarter, atol=0.005)
+
+
+def test_the_whole_face_moved_and_resized_changes_the_picture(page: Page) -> None:
+    """Landmarks go out in crop units: the service does not crop the change away."""
+    open_editor(page)
+    before = read_picture(page).astype(float)
+    choose_tool(page, "face")
+    with repainting(page):
+        drag(page, (0.5, 0.5), (0.56, 0.5))
+    assert np.abs(read_picture(page) - before).mean() > 1
+    page.click("#reset")
+    with repainting(page):
+        drag(page, find_place(page, "#resize"), (0.99, 0.99))
+    assert np.abs(read_picture(page) - before).mean() > 1
+
+
+def find_place(page: Page, selector: str) -> NDArray[np.float64]:
+    """The middle of something on the surface ``(2,)``, in crop units."""
+    surface, box = page.locator("#landmarks").bounding_box(), page.locator(selector).bounding_box()
+    assert surface is not None
+    assert box is not None
+    middle = np.array([box["x"] + box["width"] / 2, box["y"] + box["height"] / 2])
+    return (middle - (surface["x"], surface["y"])) / surface["width"]
+
+
+def test_keys_move_points_and_features(page: Page) -> None:
+    open_editor(page)
+    first = read_points(page)
+    choose_tool(page, "point", radius=0)
+    page.locator('#points [tabindex="0"]').focus()
+    for key in ("PageDown", "ArrowRight", "Shift+ArrowDown"):
+        page.keyboard.press(key)
+    nose = IBUG68.nose_tip + 1
+    moved = read_points(page) - first
+    np.testing.assert_allclose(moved[nose], (1 / 256, 5 / 256), atol=1e-9)
+    assert (np.delete(moved, nose, axis=0) == 0).all()
+    page.click("#reset")
+    page.focus("[data-feature=jaw]")
+    for key in ("Enter", "ArrowUp", "+"):
+        page.keyboard.press(key)
+    points = read_points(page)
+    assert np.ptp(points[JAW], axis=0) == pytest.approx(np.ptp(first[JAW], axis=0) * 1.02)
+    assert (np.delete(points - first, JAW, axis=0) == 0).all()
+    expect(page.locator("[data-feature=jaw]")).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_service_that_is_still_loading_is_waited_for(page: Page) -> None:
+    waits = iter([True])
+    problem = {"title": "The service is not ready", "detail": "The targets are still loading.", "status": 503}
+
+    def answer(route: Route) -> None:
+        if next(waits, False):
+            route.fulfill(status=503, content_type="application/problem+json", body=json.dumps(problem))
+        else:
+            route.fallback()
+
+    page.route("**/targets", answer)
+    page.goto("/")
+    expect(page.locator("#picture-message")).to_contain_text("still loading")
+    page.wait_for_selector("#download:not([disabled])")
+    expect(page.locator("#picture-message")).to_be_empty()
+
+
+def test_one_request_is_under_way_and_the_newest_wins(page: Page) -> None:
+    open_editor(page)
+    under_way, most, sent = 0, 0, 0
+
+    def begin(request: Any) -> None:
+        nonlocal under_way, most, sent
+        if request.url.endswith("/synthesize"):
+            under_way += 1
+            sent += 1
+            most = max(most, under_way)
+
+    def end(request: Any) -> None:
+        nonlocal under_way
+        under_way -= request.url.endswith("/synthesize")
+
+    page.on("request", begin)
+    page.on("requestfinished", end)
+    points = read_points(page)
+    moves = 40
+    with repainting(page):
+        choose_tool(page, "point")
+        drag(page, points[8], (0.5, 0.99), (0.4, 0.95), steps=moves // 2)
+    assert most == 1
+    assert 0 < sent < moves
+    order = json.loads(page.input_value("#command").split("-d '")[1][:-1])
+    assert order["landmarks"][8] == pytest.approx((0.4, 0.95), abs=0.003)

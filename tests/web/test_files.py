@@ -1,0 +1,108 @@
+"""What comes into the editor and what leaves it: photos, landmark files, pictures, commands."""
+
+import json
+from typing import Any
+
+import numpy as np
+from editing import ROOT, choose_tool, drag, open_editor, read_points, repainting, save, set_range, to_png, upload
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+
+def test_a_photo_of_another_person_drives_the_target(page: Page) -> None:
+    open_editor(page, "franck")
+    with repainting(page):
+        upload(page, "#photo", "cap.jpg", (ROOT / "models/cap/reference.jpg").read_bytes())
+    expect(page.locator("#convert")).to_be_checked()
+    expect(page.locator("#start-message")).to_be_empty()
+    source, target = page.get_attribute("#outline", "d"), page.get_attribute("#converted", "d")
+    assert target
+    assert target != source
+    assert save(page)["convert"] is True
+    page.uncheck("#show-converted")
+    expect(page.locator("#converted")).to_be_hidden()
+    with repainting(page):
+        page.uncheck("#convert")
+    assert not page.get_attribute("#converted", "d")
+    assert save(page)["convert"] is False
+
+
+def test_each_face_of_a_photo_can_be_taken(page: Page) -> None:
+    open_editor(page)
+    pair = Image.new("RGB", (512, 256))
+    for place, name in enumerate(("franck", "cap")):
+        pair.paste(Image.open(ROOT / f"models/{name}/reference.jpg"), (256 * place, 0))
+    with repainting(page):
+        upload(page, "#photo", "pair.png", to_png(pair))
+    faces = page.locator("#faces")
+    expect(faces.locator("option")).to_have_text(["Face 1 of 2", "Face 2 of 2"])
+    first = read_points(page)
+    with repainting(page):
+        faces.select_option(index=1)
+    assert np.abs(read_points(page) - first).max() > 0.01
+
+
+def test_what_can_not_be_used_is_told_where_it_was_given(page: Page) -> None:
+    open_editor(page)
+    before = read_points(page)
+    message = page.locator("#start-message")
+    upload(page, "#photo", "wall.png", to_png(Image.new("RGB", (100, 100), (120, 130, 90))))
+    expect(message).to_contain_text("No face was found in this picture")
+    upload(page, "#photo", "notes.png", b"these are words")
+    expect(message).to_contain_text("format is not supported")
+    upload(page, "#landmark-file", "face.json", b"[1, 2")
+    expect(message).to_contain_text("face.json is not JSON")
+    upload(page, "#landmark-file", "face.json", json.dumps({"landmarks": [[1, 2]] * 5}).encode())
+    expect(message).to_contain_text("No landmark scheme has 5 points")
+    assert (read_points(page) == before).all()
+    with repainting(page):
+        page.click("[data-preset=smile]")
+    expect(message).to_be_empty()
+
+
+def test_saved_landmarks_load_as_they_were(page: Page) -> None:
+    open_editor(page)
+    choose_tool(page, "face")
+    drag(page, (0.5, 0.5), (0.52, 0.53))
+    set_range(page, "#slider-smile", 0.15)
+    saved = save(page)
+    assert (saved["target"], saved["scheme"], saved["units"], saved["convert"]) == ("franck", "ibug68", "crop", False)
+    with repainting(page):
+        page.click("[data-preset=neutral]")
+    assert save(page) != saved
+    with repainting(page):
+        upload(page, "#landmark-file", "face.json", json.dumps(saved).encode())
+    assert save(page) == saved
+
+
+def test_an_answer_of_landmarks_is_a_file_to_start_from(page: Page) -> None:
+    """In pixels of a picture, of another person: placed by the target's crop rule, and converted."""
+    open_editor(page)
+    pixels = read_points(page) * 300 + 500
+    answer: dict[str, Any] = {"faces": [{"scheme": "ibug68", "landmarks": pixels.tolist()}]}
+    with repainting(page):
+        upload(page, "#landmark-file", "landmarks.json", json.dumps(answer).encode())
+    assert save(page)["convert"] is True
+    assert np.abs(read_points(page)).max() < 1.2
+
+
+def test_the_command_makes_the_picture(page: Page, service: str) -> None:
+    open_editor(page)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.click("summary")
+    page.click("#copy")
+    expect(page.locator("#copied")).to_have_text("Copied.")
+    command = page.evaluate("() => navigator.clipboard.readText()")
+    assert command == page.input_value("#command")
+    assert command.startswith(f"curl -sS {service}/synthesize -H 'Content-Type: application/json' -o face.jpg -d '")
+
+
+def test_a_converted_face_is_kept_for_another_target(page: Page) -> None:
+    open_editor(page, "franck")
+    with repainting(page):
+        upload(page, "#photo", "cap.jpg", (ROOT / "models/cap/reference.jpg").read_bytes())
+    driver = read_points(page)
+    with repainting(page):
+        page.select_option("#target", "cap")
+    assert (read_points(page) == driver).all()
+    expect(page.locator("#convert")).to_be_checked()

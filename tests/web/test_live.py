@@ -1,0 +1,156 @@
+"""The page /live in a real browser, whose camera is a clip of a real face."""
+
+import re
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from benchmarks.browser import film_with, launch_chromium
+from shared.detectors.mesh import MeshDetector
+from tests.fixtures.painted import write_video
+
+ROOT = Path(__file__).parents[2]
+
+
+def film_face() -> list[NDArray[np.uint8]]:
+    """A face that moves from side to side, 320x240."""
+    with Image.open(ROOT / "models" / "cap" / "reference.jpg") as picture:
+        face = picture.convert("RGB").resize((220, 220))
+    frames = []
+    for step in range(30):
+        frame = Image.new("RGB", (320, 240), (120, 124, 118))
+        frame.paste(face, (50 + round(30 * np.sin(step / 30 * 2 * np.pi)), 10))
+        frames.append(np.asarray(frame))
+    return frames
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser with a camera that a face sits before."""
+    clip = tmp_path_factory.mktemp("camera") / "face.mjpeg"
+    with clip.open("wb") as file:
+        for frame in film_face():
+            Image.fromarray(frame).save(file, "JPEG", quality=90)
+    with sync_playwright() as playwright:
+        launched = launch_chromium(playwright, chromium, film_with(clip))
+        yield launched
+        launched.close()
+
+
+def read_result(page: Page) -> NDArray[np.uint8]:
+    """The face that the page shows."""
+    data = page.eval_on_selector(
+        "#result",
+        """async (canvas) => {
+          const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+          return [...new Uint8Array(await blob.arrayBuffer())];
+        }""",
+    )
+    with Image.open(BytesIO(bytes(data))) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def start_camera(page: Page, target: str = "franck") -> None:
+    page.goto("/live")
+    page.wait_for_selector(f"#target option[value={target}]", state="attached")
+    page.select_option("#target", target)
+    page.click("#camera")
+    expect(page.locator("#status")).to_contain_text("follows you", timeout=30_000)
+
+
+def test_the_camera_plays_the_target(page: Page, detector: MeshDetector) -> None:
+    start_camera(page)
+    expect(page.locator("#rate")).to_have_text(re.compile(r"\d"), timeout=20_000)
+    expect(page.locator("#stages")).to_contain_text("synthesize")
+    for stage in ("decode", "detect", "convert", "encode"):
+        expect(page.locator("#stages")).to_contain_text(stage)
+    expect(page.locator("#dropped")).to_have_text("0")
+    first = read_result(page)
+    assert first.shape == (256, 256, 3)
+    assert len(detector.detect(first)) == 1
+    page.wait_for_function("() => document.getElementById('source').currentTime > 1")
+    assert (read_result(page) != first).any()
+
+
+def test_options_change_while_it_runs_and_stop_lets_the_camera_go(page: Page) -> None:
+    start_camera(page)
+    page.check("#paste-back")
+    page.wait_for_function("() => document.getElementById('result').height === 240")
+    page.uncheck("#paste-back")
+    page.select_option("#target", "cap")
+    expect(page.locator("#status")).to_contain_text("Cap follows you")
+    page.uncheck("#side-by-side")
+    assert page.locator("#source").bounding_box()["width"] <= 1
+    page.check("#side-by-side")
+    page.click("#stop")
+    expect(page.locator("#status")).to_contain_text("Stopped")
+    assert page.evaluate("() => document.getElementById('source').srcObject === null")
+    assert page.is_disabled("#stop")
+    page.click("#camera")  # and again
+    expect(page.locator("#status")).to_contain_text("follows you")
+
+
+def test_a_file_plays_as_the_camera_does(page: Page, tmp_path: Path) -> None:
+    clip = write_video(tmp_path / "face.webm", film_face(), codec="libvpx")
+    page.goto("/live")
+    page.wait_for_selector("#target option", state="attached")
+    page.set_input_files("#file", clip)
+    expect(page.locator("#status")).to_contain_text("follows you", timeout=30_000)
+    broken = tmp_path / "broken.webm"
+    broken.write_text("no video")
+    page.set_input_files("#file", broken)
+    expect(page.locator("#message")).to_contain_text("can't play broken.webm")
+    assert page.is_disabled("#stop")
+
+
+def test_a_frame_without_a_face_is_told(page: Page, tmp_path: Path) -> None:
+    wall = write_video(tmp_path / "wall.webm", [np.full((240, 320, 3), 120, np.uint8)] * 30, codec="libvpx")
+    page.goto("/live")
+    page.wait_for_selector("#target option", state="attached")
+    page.set_input_files("#file", wall)
+    expect(page.locator("#status")).to_contain_text("No face was found", timeout=30_000)
+
+
+def test_a_camera_that_is_refused_is_told_in_words(page: Page) -> None:
+    page.add_init_script(
+        """navigator.mediaDevices.getUserMedia = () =>
+             Promise.reject(new DOMException("refused", "NotAllowedError"));"""
+    )
+    page.goto("/live")
+    page.click("#camera")
+    expect(page.locator("#message")).to_contain_text("The camera was refused")
+    assert page.is_disabled("#stop")
+
+
+def test_a_refusal_of_the_service_is_told_in_its_words(page: Page) -> None:
+    page.goto("/live")
+    page.wait_for_selector("#target option", state="attached")
+    page.evaluate("() => document.getElementById('target').add(new Option('Eve', 'eve', true, true))")
+    page.click("#camera")
+    expect(page.locator("#message")).to_contain_text("There is no target of this name")
+    expect(page.locator("#status")).to_contain_text("Stopped")
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_page_is_for_everyone(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    start_camera(page)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        report = Axe().run(page).response["violations"]
+        assert [each["nodes"] for each in report if each["impact"] in ("serious", "critical")] == []
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    page.keyboard.press("Escape")
+    page.focus("#camera")
+    order = []
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        order.append(page.evaluate("() => document.activeElement.id"))
+    assert order == ["file", "stop", "target", "side-by-side", "smoothing", "paste-back"]

@@ -1,0 +1,59 @@
+"""The commands ``train-detector`` and ``study``."""
+
+import argparse
+from pathlib import Path
+
+from trainer.cli_evaluate import Commands, add_folders
+from trainer.errors import TargetError
+
+
+def add_train_detector(commands: Commands) -> None:
+    """The parser of ``train-detector``."""
+    parser = commands.add_parser("train-detector", help="train the landmark detector, on WFLW or what is there")
+    data = parser.add_mutually_exclusive_group()
+    data.add_argument("--wflw", type=Path, metavar="DIR", help="the folder with WFLW_annotations and WFLW_images")
+    data.add_argument("--datasets", nargs="+", default=[], metavar="NAME", help="prepared datasets (default: all)")
+    parser.add_argument("--steps", type=int, help="training steps (default: 2600; WFLW is worth ten times as many)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="checkpoints (default: runs)")
+    add_folders(parser)
+    parser.set_defaults(run=run_train_detector)
+
+
+def run_train_detector(options: argparse.Namespace) -> None:
+    """Train and export the detector; a run that was broken off goes on."""
+    from trainer.config import DetectorTraining
+    from trainer.detector import make_detector
+
+    if options.steps is not None and options.steps < 1:
+        raise TargetError(f"--steps {options.steps}: a training has at least one step.")
+    config = DetectorTraining() if options.steps is None else DetectorTraining(steps=options.steps)
+    folders = (options.data_dir, options.runs_dir, options.models_dir)
+    folder = make_detector(options.wflw, options.datasets, config, options.device, *folders)
+    print(f"The detector is in {folder}. Serve with it: LANDMARKGAN_DETECTOR=hourglass make serve")
+
+
+def add_study(commands: Commands) -> None:
+    """The parser of ``study``."""
+    parser = commands.add_parser("study", help="short trainings side by side: designs of Theta, or terms left out")
+    parser.add_argument("study", choices=("designs", "terms"))
+    parser.add_argument("--target", default="franck", help="whose generator is trained (default: franck)")
+    parser.add_argument("--minutes", type=float, default=4.0, help="for each design (default: 4)")
+    parser.add_argument("--steps", type=int, default=800, help="for each term (default: 800)")
+    parser.add_argument("--every", type=int, default=8, help="one test frame in so many is measured (default: 8)")
+    parser.add_argument("--out", type=Path, default=Path("docs/study"), help="results (default: docs/study)")
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="checkpoints (default: runs)")
+    add_folders(parser)
+    parser.set_defaults(run=run_study)
+
+
+def run_study(options: argparse.Namespace) -> None:
+    """Train and measure every variant that was not measured yet."""
+    from trainer.study import open_bench, study_designs, study_terms
+
+    bench = open_bench(options.target, options.data_dir, options.models_dir, options.runs_dir, options.every)
+    runs = options.runs_dir / "study"
+    if options.study == "designs":
+        study_designs(bench, options.minutes, options.out, runs)
+    else:
+        study_terms(bench, options.steps, options.out, runs)
