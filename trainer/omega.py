@@ -115,6 +115,7 @@ def write_network(omega: Hourglass, sigma: float, pictures: Tensor, path: Path) 
         output_names=["landmarks", "confidence"],
         dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
         verbose=False,
+        optimize=False,  # It would merge equal parameters, and lose their names; ONNX Runtime optimises anyway.
     )
     assert program is not None
     model = program.model_proto

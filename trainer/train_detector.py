@@ -62,11 +62,11 @@ def train_detector(
     first = 0
     if (saved := load_checkpoint(path, config)) is not None:
         omega.load_state_dict(saved["omega"])
-        optimiser.load_state_dict(saved["optimiser"])
         first = saved["step"]
         if first > config.steps:
             schedule = make_schedule(optimiser, config, fine=True)
         schedule.load_state_dict(saved["schedule"])
+        optimiser.load_state_dict(saved["optimiser"])  # Last: a new schedule sets the optimiser's rate to its first.
 
     def save(step: int) -> None:
         state = {"step": step, "omega": omega.state_dict()}
@@ -120,6 +120,8 @@ def draw_faces(
     shares = torch.randint(len(faces), (config.batch,)).bincount(minlength=len(faces)).tolist()
     pictures, landmarks = [], []
     for each, count in zip(faces, shares, strict=True):
+        if not count:
+            continue
         chosen = torch.randint(len(each.landmarks), (count,)).tolist()
         filmed = each.landmarks[chosen]  # (n, N, 2)
         shown = torch.from_numpy(to_network(np.stack([each.crops[index] for index in chosen])))

@@ -117,6 +117,15 @@ def test_the_size_of_the_default_stays_below_the_limit() -> None:
     assert 2 * count < module.LARGEST_FILE
 
 
+def test_parameters_that_are_alike_come_back_too(dataset: FrameDataset, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    omega = Hourglass(CONFIG.network).eval()  # as training finds it: dozens of its tensors are zeros
+    round_weights(omega)
+    loaded = load_omega(export_omega(omega, {"ada": dataset}, {}, CONFIG, tmp_path))
+    for name, value in loaded.state_dict().items():
+        assert torch.equal(value, omega.state_dict()[name]), name
+
+
 def test_a_file_that_differs_replaces_nothing(
     folder: Path, dataset: FrameDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

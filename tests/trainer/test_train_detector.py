@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from shared.landmarks import IBUG68
+from shared.pixels import to_network
 from tests.fixtures.acted import film_points, film_units, paint, write_dataset
 from trainer import train_detector as module
 from trainer.augment import change_light, degrade, mirror, move_heads
 from trainer.config import DetectorTraining
 from trainer.dataset import FrameDataset
 from trainer.identities import Retarget
-from trainer.losses import heatmap_divergence
+from trainer.losses import heatmap_divergence, opening_distance
 from trainer.networks.hourglass import Hourglass, HourglassConfig, read_heatmaps
 from trainer.train_detector import (
     LabelledFaces,
@@ -28,7 +29,7 @@ from trainer.train_detector import (
 )
 
 CPU = torch.device("cpu")
-TINY = DetectorTraining(network=HourglassConfig(channels=8, depth=1), steps=6, batch=4)
+TINY = DetectorTraining(network=HourglassConfig(channels=8, depth=1), steps=4, fine_steps=4, batch=4)
 
 
 @pytest.fixture(autouse=True)
@@ -186,15 +187,17 @@ def test_a_batch_shows_every_set_of_faces(monkeypatch: pytest.MonkeyPatch) -> No
     sets = [make_faces(32), make_faces(32, phase=3)]
     torch.manual_seed(0)
     config = TINY.model_copy(update={"batch": 24, "reshaped": 0.0})
-    pictures, landmarks = draw_faces(sets, IBUG68, config, Retarget(IBUG68))
+    pictures, landmarks = draw_faces(sets, IBUG68, config, Retarget(IBUG68), fine=False)
     owners = [[bool((each.landmarks == face).all(dim=2).all(dim=1).any()) for each in sets] for face in landmarks]
     assert all(any(owner) for owner in owners)
     assert all(any(owner[number] for owner in owners) for number in (0, 1))
     for picture, face in zip(pictures, landmarks, strict=True):
-        painted = torch.from_numpy(paint(face.numpy(), 32)).permute(2, 0, 1) / 255
+        painted = torch.from_numpy(to_network(paint(face.numpy(), 32)))[0]
         torch.testing.assert_close(picture, painted)
+    alone, _ = draw_faces(sets, IBUG68, config.model_copy(update={"batch": 1}), Retarget(IBUG68), fine=False)
+    assert len(alone) == 1  # and the other set's share is nothing
     config = config.model_copy(update={"reshaped": 1.0})
-    _, bent = draw_faces(sets, IBUG68, config, Retarget(IBUG68))
+    _, bent = draw_faces(sets, IBUG68, config, Retarget(IBUG68), fine=False)
     assert not any((each.landmarks == face).all(dim=2).all(dim=1).any() for each in sets for face in bent)
 
 
@@ -215,7 +218,7 @@ def test_nme_is_the_distance_over_that_of_the_outer_eye_corners() -> None:
 
 def test_the_loss_falls_and_what_is_learned_is_measured(tmp_path: Path) -> None:
     dataset = FrameDataset(write_dataset(tmp_path / "data", "ada", film_points(32), size=64))
-    config = TINY.model_copy(update={"steps": 60, "batch": 8, "learning_rate": 1e-2, "reshaped": 0.0})
+    config = TINY.model_copy(update={"steps": 60, "fine_steps": 0, "batch": 4, "learning_rate": 1e-2, "reshaped": 0.0})
     omega = train_detector([open_faces(dataset, "train")], IBUG68, config, CPU, tmp_path / "run")
     assert not omega.training
     torch.manual_seed(0)
@@ -224,7 +227,9 @@ def test_the_loss_falls_and_what_is_learned_is_measured(tmp_path: Path) -> None:
     assert measure_nme(omega, test, IBUG68) < 0.7 * measure_nme(begun, test, IBUG68)
 
 
-def test_a_resumed_run_is_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("step", [2, 4, 6])
+def test_a_resumed_run_is_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Broken off in the first steps, between them and the fine ones, and in these."""
     faces = [make_faces(32)]
     whole = train_detector(faces, IBUG68, TINY, CPU, tmp_path / "whole")
     drawn = 0
@@ -232,7 +237,7 @@ def test_a_resumed_run_is_the_same_run(tmp_path: Path, monkeypatch: pytest.Monke
     def draw_then_stop(*given: Any) -> Any:
         nonlocal drawn
         drawn += 1
-        if drawn == 4:
+        if drawn == step + 1:
             raise KeyboardInterrupt
         return draw_faces(*given)
 
@@ -246,6 +251,27 @@ def test_a_resumed_run_is_the_same_run(tmp_path: Path, monkeypatch: pytest.Monke
         train_detector(faces, IBUG68, TINY, CPU, tmp_path / "broken")
     drawn = 10
     resumed = train_detector(faces, IBUG68, TINY, CPU, tmp_path / "broken")
-    assert drawn == 13  # three steps were left
+    assert drawn == 10 + TINY.steps + TINY.fine_steps - step
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_the_fine_steps_ask_for_openings_on_faces_upright_and_clear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, spreads = [], []
+
+    def record_opening(found: Tensor, landmarks: Tensor, scheme: Any) -> Tensor:
+        asked.append(len(spreads))
+        return opening_distance(found, landmarks, scheme)
+
+    def record_move(pictures: Tensor, landmarks: Tensor, **given: float) -> tuple[Tensor, Tensor]:
+        spreads.append(given.get("roll"))
+        return move_heads(pictures, landmarks, **given)
+
+    monkeypatch.setattr(module, "opening_distance", record_opening)
+    monkeypatch.setattr(module, "move_heads", record_move)
+    train_detector([make_faces(32)], IBUG68, TINY, CPU, tmp_path)
+    assert asked == [5, 6, 7, 8]
+    assert spreads[:4] == [None] * 4
+    assert all(spread is not None and spread < 0.1 for spread in spreads[4:])
