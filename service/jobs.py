@@ -240,7 +240,9 @@ def _take_upload(upload: BinaryIO, job: Job, limits: VideoLimits) -> None:
                 shutil.copyfileobj(upload, file)
         except OSError as error:
             raise explain_storage(error) from error
-        VideoReader(job.folder / SOURCE, limits).close()
+        reader = VideoReader(job.folder / SOURCE, limits)
+        job.progress.total = reader.facts.frames
+        reader.close()
         save_record(job)
     except BaseException:
         shutil.rmtree(job.folder, ignore_errors=True)

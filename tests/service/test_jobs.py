@@ -86,6 +86,7 @@ async def test_from_the_upload_to_the_download(settings: Settings, clip: bytes) 
         job = answer.json()
         assert answer.headers["location"] == f"/jobs/{job['id']}"
         assert (job["target"], job["layout"], job["result"], job["expires"]) == ("ada", "side-by-side", None, None)
+        assert (job["total"], job["progress"]) == (12, 0)
         job = await wait_for(client, job["id"], "done")
         assert (job["frames"], job["total"], job["progress"], job["without_face"]) == (12, 12, 1.0, 0)
         assert job["expires"] == pytest.approx(time.time() + settings.job_keep_seconds, abs=30)
