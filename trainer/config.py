@@ -59,7 +59,7 @@ class TL2FTraining(_Frozen):
 
     network: TL2FConfig = TL2FConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
-    steps: int = Field(default=2700, ge=1)
+    steps: int = Field(default=2850, ge=1)
     batch: int = Field(default=8, ge=1)
     whiten: bool = Field(default=True, description="Give Theta landmarks whitened by the training set's covariance.")
     optimiser: Literal["adam", "rmsprop"] = "adam"
@@ -73,13 +73,13 @@ class TL2FTraining(_Frozen):
     )
     decay: float = Field(default=0.9, gt=0, le=1, description="What a step of `steps` multiplies the rate by.")
     decay_every: int = Field(default=2500, ge=1, description="Iterations between two steps of `steps`.")
-    gan_start: float = Field(default=0.64, ge=0, le=1, description="Share of the steps before the GAN terms begin.")
-    l2i: float = Field(default=12.0, ge=0)
+    gan_start: float = Field(default=0.61, ge=0, le=1, description="Share of the steps before the GAN terms begin.")
+    l2i: float = Field(default=10.0, ge=0)
     i2l: float = Field(default=0.3, ge=0)
     opening: float = Field(default=5.0, ge=0, description="Weight of how far lips and lids stand apart, with I2L.")
     i2l_start: float = Field(default=0.3, ge=0, le=1, description="Share of the steps before Omega is asked.")
     i2l_pictures: int = Field(default=6, ge=1, description="Pictures in a step that Omega looks at.")
-    l2i_gan: float = Field(default=0.1, ge=0)
+    l2i_gan: float = Field(default=0.13, ge=0)
     gan_pictures: int = Field(default=7, ge=1, description="Pictures in a step that D looks at.")
     feature_matching: float = Field(default=1.0, ge=0)
     gan_loss: Literal["hinge", "log"] = "hinge"
