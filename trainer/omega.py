@@ -14,6 +14,7 @@ import onnx
 import onnxruntime as ort
 import torch
 from onnx import numpy_helper
+from onnxscript.optimizer import fold_constants, remove_unused_nodes
 from torch import Tensor, nn
 
 from shared.bundle import FileRef, Measured, TensorSpec, TrainingData, hash_file
@@ -115,9 +116,11 @@ def write_network(omega: Hourglass, sigma: float, pictures: Tensor, path: Path) 
         output_names=["landmarks", "confidence"],
         dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
         verbose=False,
-        optimize=False,  # It would merge equal parameters, and lose their names; ONNX Runtime optimises anyway.
+        optimize=False,  # It would merge equal parameters, and lose their names.
     )
     assert program is not None
+    fold_constants(program.model)
+    remove_unused_nodes(program.model)
     model = program.model_proto
     store_float16(model)
     onnx.checker.check_model(model, full_check=True)
