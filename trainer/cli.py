@@ -23,8 +23,12 @@ from trainer.errors import FetchError, TargetError
 from trainer.media import PACKAGES, SAMPLES, SampleTarget, fetch_media
 from trainer.prepare import About, PrepareOptions, find_prepared, prepare_dataset
 from trainer.sources import PhotoSource, Source, VideoSource
+from trainer.wflw import WFLW
 
 TARGET_PATTERN = r"[a-z0-9][a-z0-9_-]{0,57}"  # a bundle's id has 64 at most, and a quick run's ends in -quick
+RESERVED = {name: f"models/{name} is the landmark detector" for name in DETECTOR_NAMES} | {
+    WFLW.target: f"data/{WFLW.target} holds the faces of many people, for the detector"
+}
 QUICK_FRAMES = 1000  # that a quick run looks for faces in: about 45 seconds of it
 CELEBV_LICENCE = "CelebV, for non-commercial research"
 
@@ -141,6 +145,8 @@ def prepare_target(options: argparse.Namespace) -> DatasetManifest:
             f"'{target}' can't be a target's id: use a-z, 0-9, - and _, at most 58, no sign in front, "
             f"and not {QUICK_SUFFIX} at the end, which marks the bundles of quick runs."
         )
+    if target in RESERVED:
+        raise TargetError(f"'{target}' can't be a target's id: {RESERVED[target]}. Choose another.")
     source = _open_source(options)
     if source is not None:
         about = About(

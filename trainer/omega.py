@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from shared.bundle import FileRef, Measured, TensorSpec, TrainingData, hash_file
 from shared.detectors.manifest import HOURGLASS, REMEDY, DetectorManifest, read_manifest, write_manifest
 from shared.errors import DetectorUnavailableError
+from shared.landmarks import CONVERSIONS, Scheme
 from shared.pixels import PIXEL_RANGE, to_network
 from trainer.config import DetectorTraining
 from trainer.dataset import FrameDataset, finish_folder, start_folder
@@ -172,6 +173,26 @@ def load_omega(folder: Path) -> Hourglass:
             f"({error}); {REMEDY}"
         ) from error
     return served.omega.eval().requires_grad_(False)
+
+
+def load_teacher(folder: Path, scheme: Scheme) -> Hourglass:
+    """Omega for landmarks of this scheme: as it is, or the heatmaps alone of the points that the scheme has too.
+
+    Raises DetectorUnavailableError where Omega finds points of a scheme that does not convert to this one.
+    """
+    omega, known = load_omega(folder), read_manifest(folder).scheme
+    if known == scheme.name:
+        return omega
+    if (known, scheme.name) not in CONVERSIONS:
+        raise DetectorUnavailableError(
+            f"{folder} finds landmarks of scheme '{known}', and the target's are '{scheme.name}'. Train a detector on "
+            "these (make train-detector, with WFLW= or with datasets of that scheme), or set i2l to 0."
+        )
+    chosen = list(CONVERSIONS[known, scheme.name])
+    head = nn.Conv2d(omega.config.channels, len(chosen), kernel_size=1).requires_grad_(False)
+    head.load_state_dict({name: value[chosen] for name, value in omega.head[-1].state_dict().items()})
+    omega.head[-1] = head
+    return omega
 
 
 def read_weights(path: Path, names: set[str]) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from shared.detectors.manifest import HOURGLASS
 from shared.landmarks import get_scheme
 from trainer.batches import TargetFrames
 from trainer.config import ConverterTraining, TL2FTraining, TrainingConfig
@@ -17,10 +18,11 @@ from trainer.errors import TargetError
 from trainer.export import export_bundle
 from trainer.networks.converter import Converter
 from trainer.networks.tl2f import PICTURE_SIZE, TL2F
-from trainer.omega import load_omega
+from trainer.omega import load_teacher
 from trainer.processes import ALONE, Processes
 from trainer.train_converter import ConverterLesson, ConverterModel, Identity, make_identity, train_converter
 from trainer.train_tl2f import Teachers, train_tl2f
+from trainer.wflw import WFLW
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Course:
 
     def train_generator(self, config: TL2FTraining, folder: Path) -> tuple[TL2F, Converter]:
         """Theta, and the converter trained on beside it, which all targets of the same data begin with."""
-        omega = load_omega(self.models_dir / "hourglass") if config.i2l > 0 else None
+        omega = load_teacher(self.models_dir / HOURGLASS, self.lesson.scheme) if config.i2l > 0 else None
         shown = ", ".join(f"{name} ({len(each.landmarks)} frames)" for name, each in self.lesson.identities.items())
         print(f"Landmark converter: learning from {shown}.")
         model = self.train_converter(self.lesson.config, self.runs_dir / f"converter-{self.learned_from}")
@@ -133,7 +135,7 @@ def find_identities(dataset: FrameDataset, data_dir: Path) -> Mapping[str, Frame
     """The target's dataset and every other whose landmarks mean the same, by name, in order of name."""
     found = {dataset.manifest.target: dataset}
     for name in list_datasets(data_dir):
-        if name in found:
+        if name in found or name == WFLW.target:  # thousands of people are no identity
             continue
         other = FrameDataset(data_dir / name)
         same = (other.manifest.scheme, other.manifest.crop) == (dataset.manifest.scheme, dataset.manifest.crop)

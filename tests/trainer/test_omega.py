@@ -13,6 +13,7 @@ from onnx import TensorProto
 from shared.bundle import Measured
 from shared.detectors.manifest import read_manifest
 from shared.errors import DetectorUnavailableError
+from shared.landmarks import CONVERSIONS, IBUG68, WFLW98
 from shared.pixels import to_network
 from tests.fixtures.acted import film_points, write_dataset
 from trainer import omega as module
@@ -21,7 +22,7 @@ from trainer.dataset import FrameDataset
 from trainer.errors import ExportError
 from trainer.export import round_weights
 from trainer.networks.hourglass import Hourglass, HourglassConfig
-from trainer.omega import ServedOmega, export_omega, load_omega
+from trainer.omega import ServedOmega, export_omega, load_omega, load_teacher
 
 CONFIG = DetectorTraining(network=HourglassConfig(channels=32, depth=2))
 NME = {"ada": Measured(value=0.04, split="test", frames=4)}
@@ -182,3 +183,21 @@ def test_a_manifest_that_does_not_fit_together_is_refused(
 ) -> None:
     with pytest.raises(DetectorUnavailableError, match=words):
         read_manifest(copy(folder, tmp_path / "changed", **changes))
+
+
+def test_an_omega_of_98_points_teaches_a_target_of_68(folder: Path, tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    wide = Hourglass(HourglassConfig(points=98, channels=32, depth=2)).eval()
+    round_weights(wide)
+    dataset = FrameDataset(write_dataset(tmp_path / "data", "many", film_points(24)))
+    config = DetectorTraining(network=wide.config)
+    dataset.manifest = dataset.manifest.model_copy(update={"scheme": "wflw98"})
+    written = export_omega(wide, {"many": dataset}, {}, config, tmp_path)
+    pictures = torch.rand(2, 3, 256, 256)
+    with torch.no_grad():
+        found = load_teacher(written, IBUG68)(pictures)[0]
+        wanted = wide(pictures)[0][:, list(CONVERSIONS["wflw98", "ibug68"])]
+    torch.testing.assert_close(found, wanted)
+    assert torch.equal(load_teacher(folder, IBUG68)(pictures)[0], load_omega(folder)(pictures)[0])
+    with pytest.raises(DetectorUnavailableError, match=r"'ibug68', and the target's are 'wflw98'.*i2l to 0"):
+        load_teacher(folder, WFLW98)

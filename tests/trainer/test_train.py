@@ -160,11 +160,12 @@ def test_other_media_under_the_same_name_begin_a_new_run(tmp_path: Path, monkeyp
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ada and three others, of whom only bob can teach her."""
+    """Ada and four others, of whom only bob can teach her."""
     folder = tmp_path_factory.mktemp("data")
     points = film_points(24)
     write_dataset(folder, "bob", film_points(24, OTHER), size=16, fingerprint="b" * 64)
     write_dataset(folder, "ada", points, size=16)
+    write_dataset(folder, "wflw", points, size=16)
     write_dataset(folder, "driver", points, size=16, split=np.full(24, SPLITS["test"], np.int8))
     write_dataset(folder, "wide", points, size=16, rule=RULE.model_copy(update={"factor": 6.0}))
     return folder
