@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import distributions
 from itertools import product
 from pathlib import Path
 
@@ -32,6 +32,7 @@ Shown = dict[tuple[str, str, str], Sequence[Image8]]
 
 STRANGERS = "strangers"
 FILMED = "filmed"
+MEASURED_WITH = ("dlib-bin", "numpy", "onnxruntime", "scikit-image", "scipy")
 LABELS = {
     FILMED: "filmed frames",
     "landmarkgan": "LandmarkGAN",
@@ -203,7 +204,7 @@ def describe(
         stills=len(material.stills),
         notes=notes,
         versions={"python": platform.python_version()}
-        | {name: version(name) for name in ("dlib-bin", "numpy", "onnxruntime", "scikit-image", "scipy")},
+        | {each.name: each.version for each in distributions() if each.name in MEASURED_WITH},
         figures=tuple(figures),
     )
 
