@@ -6,7 +6,6 @@
 
 import asyncio
 import logging
-import os
 import re
 import secrets
 import shutil
@@ -21,6 +20,7 @@ from service.filming import FilmOptions, Progress, film_clip
 from service.reenact import Studio
 from service.settings import Settings
 from service.video import VideoLimits, VideoReader, explain_storage
+from shared.documents import write_document
 from shared.errors import LandmarkGANError
 
 logger = logging.getLogger(__name__)
@@ -219,15 +219,9 @@ def load_jobs(folder: Path) -> list[Job]:
 
 def save_record(job: Job) -> None:
     """Write the record whole or not at all. Raises StorageError."""
-    part = job.folder / f".{RECORD}.part"
     try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(job.record.model_dump_json(indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(job.folder / RECORD)
+        write_document(job.record, job.folder / RECORD)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise explain_storage(error) from error
 
 

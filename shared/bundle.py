@@ -4,13 +4,13 @@
 """
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
+from shared.documents import write_document
 from shared.errors import BundleError
 from shared.geometry import CropRule
 from shared.landmarks import SCHEMES
@@ -163,12 +163,7 @@ def read_bundle(folder: Path) -> BundleManifest:
 
 def write_manifest(manifest: BundleManifest, folder: Path) -> None:
     """Write ``bundle.json`` beside the files it names, whole or not at all. Call it after them."""
-    part = folder / f".{MANIFEST_NAME}.part"
-    with part.open("w", encoding="utf-8") as file:
-        file.write(manifest.model_dump_json(indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(folder / MANIFEST_NAME)
+    write_document(manifest, folder / MANIFEST_NAME)
 
 
 class _Header(BaseModel):

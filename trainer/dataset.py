@@ -9,7 +9,6 @@
 A folder under its own name is whole: it is written as ``data/.<target>.part/`` and renamed at the end.
 """
 
-import os
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.bundle import Sha256, TargetId
+from shared.documents import write_document
 from shared.geometry import CropRule
 from shared.landmarks import Scheme, get_scheme
 from shared.pixels import Image8
@@ -163,12 +163,7 @@ def list_datasets(data_dir: Path) -> list[str]:
 
 def write_manifest(manifest: DatasetManifest, folder: Path) -> None:
     """Write ``dataset.json`` whole or not at all."""
-    part = folder / f".{MANIFEST_NAME}.part"
-    with part.open("w", encoding="utf-8") as file:
-        file.write(manifest.model_dump_json(indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(folder / MANIFEST_NAME)
+    write_document(manifest, folder / MANIFEST_NAME)
 
 
 def refresh_manifest(folder: Path, fingerprint: str, said: Mapping[str, str]) -> DatasetManifest | None:

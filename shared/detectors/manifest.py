@@ -3,7 +3,6 @@
 Serving and training both read the one ONNX file; nothing else says its size, scheme or crop.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -11,6 +10,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.bundle import FileRef, Measured, TensorSpec, TrainingData, hash_file
+from shared.documents import write_document
 from shared.errors import DetectorUnavailableError
 from shared.geometry import CropRule
 from shared.landmarks import SCHEMES
@@ -90,9 +90,4 @@ def read_manifest(folder: Path) -> DetectorManifest:
 
 def write_manifest(manifest: DetectorManifest, folder: Path) -> None:
     """Write ``detector.json`` beside the network, whole or not at all. Call it after that."""
-    part = folder / f".{MANIFEST_NAME}.part"
-    with part.open("w", encoding="utf-8") as file:
-        file.write(manifest.model_dump_json(indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(folder / MANIFEST_NAME)
+    write_document(manifest, folder / MANIFEST_NAME)

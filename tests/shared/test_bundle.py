@@ -146,7 +146,7 @@ def test_a_write_that_is_cut_short_leaves_the_old_manifest(folder: Path, monkeyp
     def fail(handle: int) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(bundle.os, "fsync", fail)
+    monkeypatch.setattr("shared.documents.os.fsync", fail)
     with pytest.raises(OSError, match="disk full"):
         write_manifest(manifest.model_copy(update={"display_name": "Eve"}), folder)
     assert read_bundle(folder) == manifest
