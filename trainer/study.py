@@ -195,10 +195,9 @@ def rank_correlation(given: NDArray[np.float32], found: NDArray[np.float32]) -> 
     return 0.0 if np.ptp(given) == 0 or np.ptp(found) == 0 else float(spearmanr(given, found).statistic)
 
 
-@torch.no_grad()
 def _train_converter(bench: Bench, config: ConverterTraining, folder: Path) -> Outcome:
     started = time.monotonic()
-    model = bench.course.train_converter(config, folder)
+    model = bench.course.train_converter(config, folder).requires_grad_(False)
     seconds = time.monotonic() - started
     own, driver = bench.course.dataset, bench.driver
     scheme, target, source = own.scheme, own.manifest.target, driver.manifest.target

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shared import bundle
 from shared.bundle import (
     BundleManifest,
     FileRef,

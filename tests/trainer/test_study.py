@@ -1,0 +1,84 @@
+"""Studies: each variant is trained and measured once, and the curve is drawn from what was measured."""
+
+from pathlib import Path
+
+import pytest
+
+from shared.detectors import load_detector
+from tests.fixtures.acted import film_points, stretch, write_dataset
+from tests.fixtures.painted import FACE
+from tests.trainer.tiny_training import CONVERTER, TL2F_TRAINING
+from trainer import study
+from trainer.config import TrainingConfig
+from trainer.dataset import FrameDataset
+from trainer.errors import DatasetError
+from trainer.networks.tl2f import TL2F
+from trainer.study import Bench, Outcome, draw_curve, open_bench, study_designs, study_terms
+from trainer.train import prepare_course
+
+MODELS = Path(__file__).parents[2] / "models"
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """Ada's generator, driven by bob."""
+    write_dataset(tmp_path / "data", "ada", film_points(24))
+    write_dataset(tmp_path / "data", "bob", film_points(24, stretch(FACE, "right_eye", 1.2, 1.2)), size=16)
+    config = TrainingConfig(converter=CONVERTER, tl2f=TL2F_TRAINING.model_copy(update={"i2l": 0.0}))
+    course = prepare_course("ada", config, "cpu", tmp_path / "data", tmp_path / "runs", tmp_path / "models")
+    return Bench(course, FrameDataset(tmp_path / "data" / "bob"), load_detector("mesh", MODELS), every=2)
+
+
+def test_every_term_is_left_out_once(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "TERMS", {"all terms": {}, "without L2I": {"l2i": 0.0}})
+    results = study_terms(bench, 2, tmp_path / "study", tmp_path / "runs")
+    assert set(results) == {
+        "all terms",
+        "without L2I",
+        *(f"converter, {name}" for name in ("all terms", "without L2L", "without X-L2L", "without transfer")),
+    }
+    assert results["all terms"].steps == 2
+    assert results["all terms"].figures["psnr"] != results["without L2I"].figures["psnr"]
+    assert results["converter, without L2L"].figures != results["converter, all terms"].figures
+    assert {"rebuilt", "cycle", "mouth"} <= set(results["converter, all terms"].figures)
+
+    def refuse(*given: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(study, "_train", refuse)
+    monkeypatch.setattr(study, "_train_converter", refuse)
+    assert study_terms(bench, 2, tmp_path / "study", tmp_path / "runs") == results
+
+
+def test_designs_are_trained_for_the_same_time_and_drawn(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = TL2F_TRAINING.network
+    monkeypatch.setattr(study, "DESIGNS", {"default": tiny})
+    monkeypatch.setattr(study, "AUTHORS_TL2F", tiny)
+    monkeypatch.setattr(study, "PILOT_STEPS", 2)
+    results = study_designs(bench, 0.001, tmp_path / "study", tmp_path / "runs")
+    assert results["default"].steps == 2  # at the least
+    assert results["default"].figures["milliseconds"] > 0
+    assert "default" in (tmp_path / "study" / "designs.svg").read_text(encoding="utf-8")
+
+
+def test_the_curve_has_every_design(tmp_path: Path) -> None:
+    figures = {"psnr": 20.0, "ssim_box": 0.8, "milliseconds": 10.0}
+    draw_curve({name: Outcome(steps=1, seconds=1, figures=figures) for name in ("slim", "wide")}, tmp_path / "c.svg")
+    drawn = (tmp_path / "c.svg").read_text(encoding="utf-8")
+    assert "slim" in drawn
+    assert "wide" in drawn
+
+
+def test_times_of_two_networks_are_of_one_run(tmp_path: Path) -> None:
+    tiny = TL2F_TRAINING.network
+    wide = tiny.model_copy(update={"block_channels": (64, 64, 64, 64, 64)})
+    ours, theirs = study.time_networks(TL2F(tiny), TL2F(wide), tmp_path, runs=5)
+    assert 0 < ours < theirs
+
+
+def test_a_study_needs_somebody_to_drive(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "data", "ada", film_points(24))
+    with pytest.raises(DatasetError, match="another prepared dataset"):
+        open_bench("ada", tmp_path / "data", MODELS, tmp_path / "runs", every=1)
