@@ -13,7 +13,7 @@ from service.connection import BodyLimit
 from service.job_routes import router as job_router
 from service.jobs import Jobs
 from service.lifecycle import Lifecycle, load_studio
-from service.openapi import make_openapi
+from service.openapi import DocumentedAPI
 from service.pages import install_pages
 from service.problems import install_handlers
 from service.routes import router
@@ -37,7 +37,7 @@ def create_app(settings: Settings, detector: LandmarkDetector | None = None) -> 
     targets, so that a missing GPU is a failed start (StartError).
     """
     lifecycle, jobs = Lifecycle(), Jobs(settings)
-    app = FastAPI(
+    app = DocumentedAPI(
         title="LandmarkGAN",
         version=__version__,
         description=DESCRIPTION,
@@ -60,8 +60,6 @@ def create_app(settings: Settings, detector: LandmarkDetector | None = None) -> 
         max_video_bytes=settings.max_video_bytes,
     )
     app.add_middleware(AccessLog)
-    # FastAPI's documented way to change the schema is to replace this method; mypy knows no such assignment.
-    app.openapi = make_openapi(app, lifecycle)  # type: ignore[method-assign]
     return app
 
 

@@ -1,6 +1,5 @@
 """The OpenAPI document: FastAPI's, with a real face as the example, and problems as they are sent."""
 
-from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -22,14 +21,14 @@ REFUSALS = {
 }
 
 
-def make_openapi(app: FastAPI, lifecycle: Lifecycle) -> Callable[[], dict[str, Any]]:
-    """What `app.openapi` is replaced by. Built anew until a target is there to give the example."""
-    kept: dict[str, Any] = {}
+class DocumentedAPI(FastAPI):
+    """FastAPI with our OpenAPI document. `state.lifecycle` is set before the first request."""
 
-    def build() -> dict[str, Any]:
-        if kept:
-            return kept
-        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    def openapi(self) -> dict[str, Any]:
+        """The document, built anew until a target is there to give the example."""
+        if self.openapi_schema is not None:
+            return self.openapi_schema
+        document = get_openapi(title=self.title, version=self.version, description=self.description, routes=self.routes)
         schemas = document["components"]["schemas"]
         for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own, which are never sent
             schemas.pop(name, None)
@@ -38,7 +37,7 @@ def make_openapi(app: FastAPI, lifecycle: Lifecycle) -> Callable[[], dict[str, A
         for path, methods in document["paths"].items():
             for method, operation in methods.items():
                 _describe_answers(path, method, operation["responses"])
-        example = make_example(lifecycle)
+        example = make_example(self.state.lifecycle)
         if example is not None:
             body = document["paths"]["/synthesize"]["post"]["requestBody"]["content"]["application/json"]
             calibrated = example | {"source_neutral": example["landmarks"]}
@@ -46,10 +45,8 @@ def make_openapi(app: FastAPI, lifecycle: Lifecycle) -> Callable[[], dict[str, A
                 "neutral": {"summary": "The target's own neutral face", "value": example},
                 "calibrated": {"summary": "The same, the source's neutral face being known", "value": calibrated},
             }
-            kept.update(document)
+            self.openapi_schema = document
         return document
-
-    return build
 
 
 def make_example(lifecycle: Lifecycle) -> dict[str, Any] | None:

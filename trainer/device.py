@@ -1,10 +1,14 @@
 """Where training runs, and in which precision."""
 
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
 import torch
+from torch import nn
 
 from trainer.errors import DeviceError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def pick_device(name: str) -> torch.device:
@@ -22,6 +26,13 @@ def has_bfloat16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported())
     cpu = torch.backends.cpu.get_cpu_capability()
     return cpu == "AVX512" and torch.cpu._is_avx512_bf16_supported()
+
+
+def place(network: Network, device: torch.device, memory_format: torch.memory_format) -> Network:
+    """Move a network to a device, its convolutions laid out in this way. In place; the network."""
+    # Module.to takes a memory_format, and PyTorch's overloads of it do not name one.
+    placed: Network = network.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
+    return placed
 
 
 def autocast(device: torch.device) -> AbstractContextManager[None]:

@@ -20,6 +20,7 @@ def measure_psnr(made: Image8, real: Image8) -> float:
 
 def map_ssim(made: Image8, real: Image8) -> NDArray[np.float64]:
     """SSIM of every pixel and channel, (H, W, 3), as Wang et al. (2004) define it: Gaussian window of sigma 1.5."""
+    # scikit-image ships types for some functions, and none for this one.
     _, ssim = structural_similarity(  # type: ignore[no-untyped-call]
         made,
         real,

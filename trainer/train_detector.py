@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import backward
 from tqdm import tqdm
 
 from shared.landmarks import Scheme
@@ -22,7 +23,7 @@ from trainer.augment import change_light, degrade, mirror, move_heads
 from trainer.checkpoint import CheckpointClock, load_checkpoint, save_checkpoint
 from trainer.config import DetectorTraining
 from trainer.dataset import FrameDataset, Split
-from trainer.device import autocast
+from trainer.device import autocast, place
 from trainer.identities import Retarget, exaggerate, weigh_points
 from trainer.losses import heatmap_divergence, landmark_distance, opening_distance
 from trainer.networks.hourglass import Hourglass
@@ -52,7 +53,7 @@ def train_detector(
     """Train, going on from ``folder/detector.pt`` where there is one. Every set of faces is drawn from alike."""
     torch.manual_seed(config.seed)
     omega = Hourglass(config.network)
-    omega.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    place(omega, device, torch.channels_last)
     optimiser = torch.optim.Adam(omega.parameters(), config.learning_rate)
     schedule = make_schedule(optimiser, config, fine=False)
     retarget = Retarget(scheme)
@@ -92,7 +93,7 @@ def train_detector(
         if fine:
             loss = loss + config.opening * opening_distance(found, landmarks, scheme)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        backward(loss)
         optimiser.step()
         schedule.step()
         if step % 20 == 0:
@@ -102,7 +103,7 @@ def train_detector(
             save(step + 1)
     if first < total:
         save(total)
-    return omega.cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload,no-any-return]
+    return place(omega, torch.device("cpu"), torch.contiguous_format).eval()
 
 
 def make_schedule(

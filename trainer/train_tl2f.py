@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
+from torch.autograd import backward
 from tqdm import tqdm
 
 from shared.pixels import Image8, from_network
 from trainer.batches import TargetFrames, draw_batch, weigh_pixels
 from trainer.checkpoint import CheckpointClock, load_checkpoint, save_checkpoint
 from trainer.config import TL2FTraining
-from trainer.device import autocast
+from trainer.device import autocast, place
 from trainer.identities import Retarget, detail_points, weigh_points
 from trainer.log import LOG_STEPS, open_log
 from trainer.losses import feature_matching, i2l, l2i, l2i_gan_discriminator, l2i_gan_generator, opening_distance
@@ -64,7 +65,7 @@ def train_tl2f(
     if config.whiten:
         theta.fit_whitening(frames.landmarks)
     for network in (theta, discriminator, *([teachers.omega] if teachers.omega else [])):
-        network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        place(network, device, torch.channels_last)
     averaged = copy.deepcopy(theta).requires_grad_(False)
     converter = model.of(target)
     theta_optimiser, d_optimiser, converter_optimiser = (
@@ -160,7 +161,7 @@ def train_tl2f(
                 real_logits, made_logits = logits.float().chunk(2)
                 terms["d"] = share(judged) * l2i_gan_discriminator(real_logits, made_logits, config.gan_loss)
                 d_optimiser.zero_grad()
-                terms["d"].backward()  # type: ignore[no-untyped-call]
+                backward(terms["d"])
                 d_optimiser.step()
 
                 # ... and Theta to be taken for filmed, with D's features of the real frame as a guide.
@@ -179,7 +180,7 @@ def train_tl2f(
                 loss = loss + lesson_loss.to(device)
             theta_optimiser.zero_grad()
             converter_optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            backward(loss)
             theta_optimiser.step()
             if joint:
                 converter_optimiser.step()
@@ -199,8 +200,7 @@ def train_tl2f(
                 log.add_picture(step + 1, "samples", samples)
     if first < config.steps:
         save(config.steps)
-    theta = averaged.cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    return theta, converter.eval()
+    return place(averaged, torch.device("cpu"), torch.contiguous_format).eval(), converter.eval()
 
 
 @torch.no_grad()

@@ -37,10 +37,8 @@ def warp_pictures(pictures: Tensor, landmarks: Tensor, wanted: Tensor) -> Tensor
 
 def _edge_points() -> Tensor:
     along = torch.linspace(0, 1, 5)
-    zero, one = torch.zeros(5), torch.ones(5)
-    sides = [torch.stack(pair, dim=-1) for pair in ((along, zero), (along, one), (zero, along), (one, along))]
-    points: Tensor = torch.cat(sides).unique(dim=0)  # type: ignore[no-untyped-call]
-    return points[None]  # (1, 16, 2)
+    points = torch.stack(torch.meshgrid(along, along, indexing="ij"), dim=-1).reshape(-1, 2)
+    return points[((points == 0) | (points == 1)).any(dim=1)][None]  # (1, 16, 2)
 
 
 def _kernel(distance: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 import numpy as np
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from tiny_service import MarkedDetector, draw_faces, make_face, read_picture, serve, to_bytes, write_bundle
@@ -180,8 +179,10 @@ async def test_the_log_has_a_line_a_request_and_nothing_of_its_body(
     assert "%0Aforged status=404" in lines[-1]
 
 
-@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="there is a GPU build")
-async def test_a_gpu_that_is_required_and_missing_fails_the_start(settings: Settings) -> None:
+async def test_a_gpu_that_is_required_and_missing_fails_the_start(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     app = create_app(settings.model_copy(update={"device": "cuda", "require_gpu": True}))
     with pytest.raises(StartError, match="GPU"):
         async with app.router.lifespan_context(app):

@@ -83,7 +83,7 @@ def test_confidence_is_that_of_the_heatmaps_peaks() -> None:
             return torch.zeros(len(heatmaps), 1, 2), heatmaps
 
     served = ServedOmega(Hourglass(CONFIG.network), sigma=2.0)
-    served.omega = Painted()  # type: ignore[assignment]
+    served.omega = Painted()
     high = 1 / (2 * np.pi * 4)
     heatmaps = torch.zeros(3, 2, 4, 4)
     heatmaps[0, 0, 1, 2], heatmaps[0, 1, 0, 0] = high, high / 2

@@ -213,7 +213,7 @@ def test_nme_is_the_distance_over_that_of_the_outer_eye_corners() -> None:
 
     off = Off()
     off.start = 0
-    assert measure_nme(off, faces, IBUG68) == pytest.approx(0.1, rel=1e-4)  # type: ignore[arg-type]
+    assert measure_nme(off, faces, IBUG68) == pytest.approx(0.1, rel=1e-4)
 
 
 def test_the_loss_falls_and_what_is_learned_is_measured(tmp_path: Path) -> None:
