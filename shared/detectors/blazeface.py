@@ -8,9 +8,10 @@ Source: Bazarevsky et al., BlazeFace: Sub-millisecond Neural Face Detection on M
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 import onnxruntime as ort
@@ -19,6 +20,9 @@ from PIL import Image
 
 from shared.detectors.region import Region, cut_region, measure_angle
 
+Found = TypeVar("Found")
+
+SMALL_FACE = 0.2  # of a view's side: where the smallest face found is below it, still smaller ones may have been missed
 MIN_SCORE = 0.5
 SAME_FACE = 0.3  # intersection over union from which two boxes are one face
 REGION_SCALE = 1.5  # the mesh wants forehead and chin, and some room around
@@ -153,3 +157,35 @@ class BlazeFace:
             found.append(FaceCandidate(region, float(scores[0])))
             rows, scores, points, boxes = rows[~same], scores[~same], points[~same], boxes[~same]
         return found
+
+
+def search_faces(
+    blazeface: BlazeFace,
+    image: NDArray[np.uint8],
+    trace: Callable[[Image.Image, FaceCandidate, list[Found]], Found | None],
+    measure: Callable[[Found], float],
+) -> list[Found]:
+    """Return what `trace` makes of every candidate in an RGB picture `(H, W, 3)`, the largest by `measure` first.
+
+    `trace` is given the picture, the candidate and the faces found before, and answers None for no face or one of
+    these; `measure` gives a face's side in pixels. The views go from the whole picture to small parts of it.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise ValueError(f"expected a uint8 RGB picture (H, W, 3), got {image.dtype} {image.shape}")
+    picture = Image.fromarray(image)
+    found: list[Found] = []
+    searched, factor = picture, 1
+    for views in plan_views(picture.width, picture.height):
+        for candidate in blazeface.find_candidates(searched, views, factor):
+            place = candidate.region
+            if not (0 <= place.x <= picture.width and 0 <= place.y <= picture.height):
+                continue  # half a face at most, and mostly none: BlazeFace sees one above most frames of franck
+            face = trace(picture, candidate, found)
+            if face is not None:
+                found.append(face)
+        if found and min(map(measure, found)) > SMALL_FACE * views[0].side:
+            break
+        if searched is picture:  # dozens of views follow: they share the averaging of a large picture
+            factor = plan_reduction(picture.width, picture.height)
+            searched = picture.reduce(factor)
+    return sorted(found, key=measure, reverse=True)

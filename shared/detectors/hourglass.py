@@ -18,10 +18,10 @@ from PIL import Image
 from shared.detectors.blazeface import (
     SAME_PLACE,
     BlazeFace,
+    FaceCandidate,
     bound_region,
     measure_overlap,
-    plan_reduction,
-    plan_views,
+    search_faces,
 )
 from shared.detectors.manifest import HOURGLASS, read_manifest
 from shared.detectors.mesh import open_session
@@ -41,7 +41,6 @@ SETTLED = 0.01  # a crop that moves and grows by less than this share of its sid
 # The 22 of 29 still faces that it reads to within 20 % of the eyes' distance have a confidence of 0.49 and more, two of
 # 84 places without a face more than 0.5. BlazeFace, which has to see a face just there, gives the score.
 MIN_CONFIDENCE, MIN_SCORE = 0.45, 0.5
-SMALL_FACE = 0.2  # of a view's side: where the smallest face found is below it, still smaller ones may have been missed
 
 
 @dataclass(frozen=True)
@@ -73,28 +72,15 @@ class HourglassDetector:
 
     def detect(self, image: NDArray[np.uint8]) -> list[DetectedFace]:
         """Return the faces of an RGB picture `(H, W, 3)`, the largest first; an empty list where there is none."""
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-            raise ValueError(f"expected a uint8 RGB picture (H, W, 3), got {image.dtype} {image.shape}")
-        picture = Image.fromarray(image)
-        found: list[FoundFace] = []
-        searched, factor = picture, 1
-        for views in plan_views(picture.width, picture.height):
-            for candidate in self.faces.find_candidates(searched, views, factor):
-                place = candidate.region
-                if not (0 <= place.x <= picture.width and 0 <= place.y <= picture.height):
-                    continue  # half a face at most: see mesh.py
-                if overlaps(place_crop(place), found):
-                    continue
-                face = self.trace_face(picture, place)
-                if face is not None and not overlaps(face.region, found):
-                    found.append(face)
-            if found and min(face.region.side for face in found) > SMALL_FACE * views[0].side:
-                break
-            if searched is picture:  # dozens of views follow: they share the averaging of a large picture
-                factor = plan_reduction(picture.width, picture.height)
-                searched = picture.reduce(factor)
-        found.sort(key=lambda face: -face.region.side)
+        found = search_faces(self.faces, image, self.look, lambda face: face.region.side)
         return [DetectedFace(face.points, face.score, face.region) for face in found]
+
+    def look(self, picture: Image.Image, candidate: FaceCandidate, found: list[FoundFace]) -> FoundFace | None:
+        """Find the points of one candidate; None where it turns out to be no face, or one that was found before."""
+        if overlaps(place_crop(candidate.region), found):
+            return None
+        face = self.trace_face(picture, candidate.region)
+        return None if face is not None and overlaps(face.region, found) else face
 
     def trace_face(self, picture: Image.Image, place: Region) -> FoundFace | None:
         """Find the points of the face in BlazeFace's square; None where it turns out to be no face.

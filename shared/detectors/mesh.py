@@ -23,8 +23,7 @@ from shared.detectors.blazeface import (
     FaceCandidate,
     bound_region,
     measure_overlap,
-    plan_reduction,
-    plan_views,
+    search_faces,
 )
 from shared.detectors.protocol import DetectedFace
 from shared.detectors.region import Region, bound_points, cut_region, measure_angle
@@ -39,7 +38,6 @@ PASSES = 5
 # A video's last frame is a far better start than BlazeFace. From what `detect` finds, points then differ by 0.4 pixels
 # (of 256) after one pass and by 0.3 after two; three gain less than 0.04 more.
 FOLLOW_PASSES = 2
-SMALL_FACE = 0.2  # of a view's side: where the smallest face found is below it, still smaller ones may have been missed
 SAME_FACE = 0.3
 
 # Vertices of MediaPipe's canonical face mesh. Left and right are those of the picture of a person who faces it.
@@ -124,27 +122,15 @@ class MeshDetector:
 
     def find_meshes(self, image: NDArray[np.uint8]) -> list[MeshFace]:
         """Return all mesh points of every face of an RGB picture `(H, W, 3)`, the largest face first."""
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-            raise ValueError(f"expected a uint8 RGB picture (H, W, 3), got {image.dtype} {image.shape}")
-        picture = Image.fromarray(image)
-        found: list[MeshFace] = []
-        searched, factor = picture, 1
-        for views in plan_views(picture.width, picture.height):
-            for candidate in self.faces.find_candidates(searched, views, factor):
-                place = candidate.region
-                if not (0 <= place.x <= picture.width and 0 <= place.y <= picture.height):
-                    continue  # half a face at most, and mostly none: BlazeFace sees one above most frames of franck
-                if overlaps(place, found, REGION_SCALE, SAME_PLACE):
-                    continue
-                face = self.trace_face(picture, candidate)
-                if face is not None and not overlaps(bound_points(face.points, 0.0, 1.0), found, 1.0, SAME_FACE):
-                    found.append(face)
-            if found and min(map(measure_face, found)) > SMALL_FACE * views[0].side:
-                break
-            if searched is picture:  # dozens of views follow: they share the averaging of a large picture
-                factor = plan_reduction(picture.width, picture.height)
-                searched = picture.reduce(factor)
-        return sorted(found, key=measure_face, reverse=True)
+        return search_faces(self.faces, image, self.look, measure_face)
+
+    def look(self, picture: Image.Image, candidate: FaceCandidate, found: list[MeshFace]) -> MeshFace | None:
+        """Find the mesh of one candidate; None where it turns out to be no face, or one that was found before."""
+        if overlaps(candidate.region, found, REGION_SCALE, SAME_PLACE):
+            return None
+        face = self.trace_face(picture, candidate)
+        again = face is not None and overlaps(bound_points(face.points, 0.0, 1.0), found, 1.0, SAME_FACE)
+        return None if again else face
 
     def trace_face(self, picture: Image.Image, candidate: FaceCandidate) -> MeshFace | None:
         """Find the mesh of one candidate; None where it turns out to be no face.

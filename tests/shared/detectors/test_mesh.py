@@ -10,9 +10,9 @@ from PIL import Image
 from shared.detectors import DetectedFace, load_detector
 from shared.detectors.mesh import MESH_TO_IBUG68, MeshDetector, reduce_mesh
 from shared.errors import DetectorUnavailableError
+from tests.fixtures.photos import measure_error, place_photo
 
 MODELS = Path(__file__).parents[3] / "models"
-OUTER_EYE_CORNERS = (36, 45)
 
 
 @pytest.fixture(scope="module")
@@ -20,31 +20,11 @@ def detector() -> MeshDetector:
     return MeshDetector(MODELS / "mesh", threads=1)
 
 
-@pytest.fixture(scope="module", params=["franck", "cap"])
-def photo(request: pytest.FixtureRequest) -> Image.Image:
-    with Image.open(MODELS / str(request.param) / "reference.jpg") as picture:
-        return picture.convert("RGB")
-
-
 @pytest.fixture(scope="module")
 def face(detector: MeshDetector, photo: Image.Image) -> DetectedFace:
     faces = detector.detect(np.asarray(photo))
     assert len(faces) == 1
     return faces[0]
-
-
-def place_photo(photo: Image.Image, canvas: tuple[int, int], at: tuple[int, int], side: int) -> Image.Image:
-    """Return a grey picture of `canvas` size with the photo, `side` pixels wide, at its place."""
-    picture = Image.new("RGB", canvas, (120, 124, 118))
-    picture.paste(photo.resize((side, side), Image.Resampling.LANCZOS), at)
-    return picture
-
-
-def measure_error(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    """Return the mean distance of the points, in parts of the distance between the outer eye corners."""
-    start, end = OUTER_EYE_CORNERS
-    distance = np.linalg.norm(expected[start] - expected[end])
-    return float(np.linalg.norm(found - expected, axis=1).mean() / distance)
 
 
 def test_points_lie_where_a_face_has_them(face: DetectedFace) -> None:
