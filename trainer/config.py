@@ -64,6 +64,9 @@ class TL2FTraining(_Frozen):
     whiten: bool = Field(default=True, description="Give Theta landmarks whitened by the training set's covariance.")
     optimiser: Literal["adam", "rmsprop"] = "adam"
     betas: tuple[float, float] = Field(default=(0.5, 0.99), description="Of Adam.")
+    weight_decay: float = Field(
+        default=0.3, ge=0, description="Of Theta with `adam`, in units of the learning rate; `rmsprop` has none."
+    )
     schedule: Literal["cosine", "steps"] = Field(
         default="cosine", description="The learning rate falls as a cosine, begun anew with the GAN phase, or in steps."
     )
@@ -97,7 +100,7 @@ class TL2FTraining(_Frozen):
     warped: float = Field(default=0.5, ge=0, le=1, description="Share of the frames warped to landmarks not seen.")
     rare: float = Field(default=0.3, ge=0, le=1, description="Share of the frames drawn for how seldom they are.")
     detail_weight: float = Field(default=3.0, ge=1, description="Weight of eyes and lips in L2I.")
-    noise: float = Field(default=0.001, ge=0, description="Spread of the landmarks' jitter, in crop units.")
+    noise: float = Field(default=0.0004, ge=0, description="Spread of the landmarks' jitter, in crop units.")
     feature_weight: float = Field(default=9.0, ge=1, description="Weight of lips and lids in I2L.")
     jaw_weight: float = Field(default=0.5, gt=0, description="Weight of the jaw in I2L.")
     ema: float = Field(default=0.997, ge=0, lt=1, description="Decay of the averaged Theta, which is what is exported.")

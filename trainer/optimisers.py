@@ -13,12 +13,16 @@ Kind: TypeAlias = Literal["adam", "rmsprop"]
 
 
 def make_optimiser(
-    kind: Kind, parameters: Iterable[nn.Parameter], rate: float, betas: tuple[float, float]
+    kind: Kind,
+    parameters: Iterable[nn.Parameter],
+    rate: float,
+    betas: tuple[float, float],
+    weight_decay: float = 0.0,
 ) -> torch.optim.Optimizer:
-    """Adam, or RMSProp (paper, section 3.1), which has no `betas`."""
+    """Adam, its weight decay apart from the gradient (AdamW); or RMSProp (paper, section 3.1), which has neither."""
     if kind == "rmsprop":
         return torch.optim.RMSprop(parameters, rate)
-    return torch.optim.Adam(parameters, rate, betas)
+    return torch.optim.AdamW(parameters, rate, betas, weight_decay=weight_decay)
 
 
 def schedule_rate(step: int, gan_from: int, config: TL2FTraining) -> float:

@@ -69,11 +69,11 @@ def train_tl2f(
     averaged = copy.deepcopy(theta).requires_grad_(False)
     converter = model.of(target)
     theta_optimiser, d_optimiser, converter_optimiser = (
-        make_optimiser(config.optimiser, network.parameters(), rate, config.betas)
-        for network, rate in (
-            (theta, config.learning_rate),
-            (discriminator, config.learning_rate),
-            (model, config.converter_learning_rate),
+        make_optimiser(config.optimiser, network.parameters(), rate, config.betas, weight_decay)
+        for network, rate, weight_decay in (
+            (theta, config.learning_rate, config.weight_decay),
+            (discriminator, config.learning_rate, 0.0),
+            (model, config.converter_learning_rate, 0.0),
         )
     )
     parts: Mapping[str, nn.Module | torch.optim.Optimizer] = {

@@ -86,12 +86,12 @@ class TL2F(nn.Module):
         return torch.sigmoid(self.head(self.blocks(seed)))
 
     @torch.no_grad()
-    def fit_whitening(self, landmarks: Tensor, floor: float = 0.004) -> None:
+    def fit_whitening(self, landmarks: Tensor, floor: float = 0.016) -> None:
         """Give every direction in which these landmarks (n, N, 2) vary about the same say.
 
         A head moves by tens of pixels and the lips by one: coordinates scaled one by one would show the first layer
-        little but the head. Directions that vary by less than `floor`, in crop units (one pixel), are not blown up:
-        that is where a detector's noise and other people's shapes lie.
+        little but the head. Directions that vary by less than `floor`, in crop units (four pixels), are not blown up:
+        that is where a detector's noise and other people's shapes lie, and what a frame is known by heart from.
         """
         self.centre.copy_(landmarks.mean(dim=0))
         deviation = (landmarks - self.centre).flatten(1)
