@@ -18,6 +18,7 @@ from shared.detectors import DETECTOR_NAMES
 from shared.errors import BundleError
 from shared.landmarks import Points
 from shared.pixels import PIXEL_RANGE, Image8, from_network
+from shared.tilt import TiltRange
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class Target:
     converter: Network
     tl2f: Network
     calibration: Calibration
+    tilt: TiltRange
 
     def convert(self, points: Points) -> Points:
         """Anyone's landmarks ``(B, N, 2)`` in crop units -> the target's, likewise."""
@@ -154,6 +156,7 @@ def open_target(folder: Path, device: str, threads: int) -> Target:
             converter=OnnxNetwork(converter, manifest.converter, device, threads=1),  # too small to share out
             tl2f=OnnxNetwork(tl2f, manifest.tl2f, device, threads),
             calibration=Calibration(manifest),
+            tilt=TiltRange(manifest),
         )
         _warm_up(target)
     except (BundleError, UnsupportedImageError, OSError) as error:

@@ -95,9 +95,11 @@ def place_neutral(faces: Sequence[ArrayLike], manifest: BundleManifest) -> Point
 
 
 def animate(target: Target, drives: Sequence[Drive]) -> list[Face]:
-    """One batch through the converter, where asked for, and TL2F."""
+    """One batch through the converter, where asked for, and TL2F, with each head's tilt within the target's range."""
     started = time.perf_counter()
     points = np.stack([drive.points for drive in drives])  # (B, N, 2)
+    excess = target.tilt.find_excess(points)  # (B,)
+    points = target.tilt.turn(points, -excess)
     chosen = [row for row, drive in enumerate(drives) if drive.convert and drive.neutral is None]
     if chosen:
         points[chosen] = target.convert(points[chosen])
@@ -105,7 +107,9 @@ def animate(target: Target, drives: Sequence[Drive]) -> list[Face]:
     if known:
         points[list(known)] = target.convert_calibrated(points[list(known)], np.stack(list(known.values())))
     converted = time.perf_counter()
-    pictures = target.synthesize(points)  # (B, S, S, 3)
+    level = target.synthesize(points)  # (B, S, S, 3)
+    pictures = [target.tilt.turn_picture(*each) for each in zip(level, excess, strict=True)]
+    points = target.tilt.turn(points, excess)
     done = time.perf_counter()
     return [
         Face(picture, row, converted - started, done - converted) for picture, row in zip(pictures, points, strict=True)

@@ -9,16 +9,10 @@ All landmarks are in the target's crop units, ``(B, N, 2) float32``.
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shared.bundle import BundleManifest
-from shared.expression import measure_expression
 from shared.landmarks import Points, get_scheme, pick
 from shared.neutral import Retarget, turn, turn_upright
-
-# A roll further than this share of the target's range from its middle is drawn in, ever more so, but never flat.
-KNEE, GIVE = 0.8, 0.3
-SMALLEST_REACH = 0.1  # radians: of a target that never tilted its head
 
 
 class Calibration:
@@ -28,10 +22,6 @@ class Calibration:
         self.scheme = get_scheme(manifest.scheme)
         self.retarget = Retarget(self.scheme)
         self.shape = np.array(manifest.shape, np.float32)
-        filmed = np.array([manifest.neutral, *manifest.presets.values()], np.float32)  # (presets + 1, N, 2)
-        rolls = measure_expression(filmed, self.scheme)["roll"]
-        self.middle = float(rolls.max() + rolls.min()) / 2
-        self.reach = max(float(np.ptp(rolls)) / 2, SMALLEST_REACH)
 
     def convert(self, landmarks: Points, neutral: Points, converter: Callable[[Points], Points]) -> Points:
         """Landmarks of the faces whose neutral shapes `neutral` are, (N, 2) or (B, N, 2), as the target shows them.
@@ -40,18 +30,9 @@ class Calibration:
         """
         level, roll = turn_upright(landmarks, self.scheme)
         acted = self.retarget.move(level, neutral, self.shape)
-        roll = self.limit_roll(roll)
         filmed, _ = turn_upright(converter(turn(acted, roll)), self.scheme)
         between = ((self.join(acted, filmed) + fit_affine(acted, filmed)) / 2).astype(np.float32)
         return turn(turn_upright(between, self.scheme)[0], roll)
-
-    def limit_roll(self, roll: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Angles (B,) drawn towards the range of the target's presets; more tilt remains more."""
-        share = (roll - self.middle) / self.reach
-        beyond = np.maximum(np.abs(share) - KNEE, 0)
-        limited = np.clip(share, -KNEE, KNEE) + np.sign(share) * GIVE * np.log1p(beyond / GIVE)
-        drawn: NDArray[np.float32] = (limited * self.reach + self.middle).astype(np.float32)
-        return drawn
 
     def join(self, acted: Points, filmed: Points) -> Points:
         """The features of upright faces `acted` where those of `filmed` lie; a brow keeps its height over its eye."""

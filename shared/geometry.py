@@ -124,6 +124,18 @@ def paste_crop(image: Image8, face: Image8, crop: Crop, outline: Points) -> Imag
     return result
 
 
+def turn_picture(picture: Image8, angle: float, pivot: tuple[float, float]) -> Image8:
+    """A square picture turned clockwise by `angle` radians about a point in crop units; its edge is drawn out."""
+    size = picture.shape[0]
+    pad = size // 2
+    padded = Image.fromarray(np.pad(picture, ((pad, pad), (pad, pad), (0, 0)), mode="edge"))
+    cos, sin = float(np.cos(angle)), float(np.sin(angle))
+    x, y = pivot[0] * size, pivot[1] * size
+    # Where each pixel of the result comes from: the turn undone.
+    coefficients = (cos, sin, x - cos * x - sin * y + pad, -sin, cos, y + sin * x - cos * y + pad)
+    return np.asarray(padded.transform((size, size), Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC))
+
+
 def _convex_hull(points: Points) -> list[tuple[float, float]]:
     """Andrew's monotone chain: the hull's corners in order."""
     ordered = sorted({(float(x), float(y)) for x, y in points})

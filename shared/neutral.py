@@ -45,11 +45,11 @@ def _are_calm(landmarks: Points, scheme: Scheme) -> NDArray[np.bool_]:
     return calm if calm.any() else shut
 
 
-def turn(landmarks: Points, angles: NDArray[np.float32]) -> Points:
-    """Landmarks (B, N, 2) turned clockwise about the crop's centre by angles (B,) in radians."""
+def turn(landmarks: Points, angles: NDArray[np.float32], centre: tuple[float, float] = (0.5, 0.5)) -> Points:
+    """Landmarks (B, N, 2) turned clockwise about a point of the crop by angles (B,) in radians."""
     cos, sin = np.cos(angles), np.sin(angles)
     matrix = np.stack([np.stack([cos, sin], axis=-1), np.stack([-sin, cos], axis=-1)], axis=-2)  # (B, 2, 2)
-    turned: Points = ((landmarks - 0.5) @ matrix + 0.5).astype(np.float32)
+    turned: Points = ((landmarks - np.array(centre)) @ matrix + np.array(centre)).astype(np.float32)
     return turned
 
 

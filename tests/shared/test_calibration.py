@@ -1,4 +1,4 @@
-"""The calibrated conversion: places from the converter, motions from the source, tilts within the target's range."""
+"""The calibrated conversion: places from the converter, motions and tilt from the source."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shared.bundle import BundleManifest, read_bundle
-from shared.calibration import SMALLEST_REACH, Calibration, fit_affine
+from shared.calibration import Calibration, fit_affine
 from shared.expression import measure_expression
 from shared.landmarks import IBUG68, Points, pick
 from shared.neutral import find_neutral, turn
@@ -94,21 +94,8 @@ def test_each_row_has_its_own_neutral_face(manifest: BundleManifest) -> None:
         np.testing.assert_allclose(together[row], alone[0], atol=1e-6)
 
 
-def test_a_tilted_head_stays_tilted_within_the_targets_range(manifest: BundleManifest) -> None:
-    calibration = Calibration(manifest)
+def test_a_tilted_head_stays_tilted(manifest: BundleManifest) -> None:
     neutral = find_neutral(crop_units(act()[None]), IBUG68)
-    angles = np.linspace(-0.8, 0.8, 33, dtype=np.float32)
-    converted = calibration.convert(turn(np.repeat(neutral[None], 33, axis=0), angles), neutral, stay)
-    rolls = measure(converted, "roll")
-    assert (np.diff(rolls) > 1e-3).all()
-    filmed = np.abs(angles - calibration.middle) < 0.7 * calibration.reach
-    assert filmed.sum() >= 3
-    np.testing.assert_allclose(rolls[filmed], angles[filmed], atol=1e-4)
-    assert np.abs(rolls - calibration.middle).max() < 2.5 * calibration.reach
-
-
-def test_a_target_without_tilted_presets_has_a_small_range() -> None:
-    manifest = read_bundle(MODELS / NAMES[0])
-    alone = Calibration(manifest.model_copy(update={"presets": {}}))
-    assert alone.reach == SMALLEST_REACH
-    assert alone.middle == pytest.approx(float(measure(np.array(manifest.neutral), "roll")))
+    angles = np.linspace(-0.1, 0.1, 9, dtype=np.float32)
+    converted = Calibration(manifest).convert(turn(np.repeat(neutral[None], 9, axis=0), angles), neutral, stay)
+    np.testing.assert_allclose(measure(converted, "roll"), angles, atol=1e-4)

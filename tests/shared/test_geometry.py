@@ -5,8 +5,9 @@ import pytest
 from pydantic import ValidationError
 
 from shared.errors import LandmarksError
-from shared.geometry import Crop, CropRule, cut_crop, find_crop, paste_crop
+from shared.geometry import Crop, CropRule, cut_crop, find_crop, paste_crop, turn_picture
 from shared.landmarks import Points
+from shared.neutral import turn
 from shared.pixels import Image8
 
 # Four points; the first two make the centre, the others the scale.
@@ -140,3 +141,22 @@ def test_the_blend_covers_the_hull_whatever_the_order_of_its_points() -> None:
     np.testing.assert_array_equal(paste_crop(image, face, crop, shuffled), pasted)
     assert pasted[18:46, 18:46].min() > 220  # the whole square, its inner point too
     assert pasted[2, 2].max() == 0
+
+
+@pytest.mark.parametrize("angle", [0.3, -0.5, 2.0])
+def test_a_picture_turns_as_its_landmarks_do(angle: float) -> None:
+    """A white spot on black, and the landmark in its middle."""
+    picture = np.zeros((256, 256, 3), np.uint8)
+    picture[100:104, 180:184] = 255
+    pivot = (0.5, 0.45)
+    rows, columns = np.nonzero(turn_picture(picture, angle, pivot)[..., 0] > 100)
+    landmark = turn(np.array([[[182, 102]]], np.float32) / 256, np.array([angle], np.float32), pivot)[0, 0] * 256
+    assert [columns.mean() + 0.5, rows.mean() + 0.5] == pytest.approx(landmark, abs=0.5)
+
+
+def test_what_turns_into_view_is_the_edge_drawn_out() -> None:
+    picture = np.full((64, 64, 3), 90, np.uint8)
+    picture[:, :32] = 200
+    turned = turn_picture(picture, 0.7, (0.5, 0.5))
+    assert set(np.unique(turned[24:40, 0])) == {200}
+    assert turned.min() > 50
