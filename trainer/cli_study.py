@@ -35,11 +35,11 @@ def run_train_detector(options: argparse.Namespace) -> None:
 
 def add_study(commands: Commands) -> None:
     """The parser of ``study``."""
-    parser = commands.add_parser("study", help="short trainings side by side: designs of Theta, or terms left out")
-    parser.add_argument("study", choices=("designs", "terms"))
+    parser = commands.add_parser("study", help="short trainings side by side, one thing changed in each")
+    parser.add_argument("study", choices=("designs", "terms", "departures"))
     parser.add_argument("--target", default="franck", help="whose generator is trained (default: franck)")
     parser.add_argument("--minutes", type=float, default=4.0, help="for each design (default: 4)")
-    parser.add_argument("--steps", type=int, default=800, help="for each term (default: 800)")
+    parser.add_argument("--steps", type=int, default=400, help="for each of the others (default: 400)")
     parser.add_argument("--every", type=int, default=8, help="one test frame in so many is measured (default: 8)")
     parser.add_argument("--out", type=Path, default=Path("docs/study"), help="results (default: docs/study)")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="checkpoints (default: runs)")
@@ -49,11 +49,12 @@ def add_study(commands: Commands) -> None:
 
 def run_study(options: argparse.Namespace) -> None:
     """Train and measure every variant that was not measured yet."""
-    from trainer.study import open_bench, study_designs, study_terms
+    from trainer.study import open_bench, study_departures, study_designs, study_terms
 
     bench = open_bench(options.target, options.data_dir, options.models_dir, options.runs_dir, options.every)
     runs = options.runs_dir / "study"
     if options.study == "designs":
         study_designs(bench, options.minutes, options.out, runs)
     else:
-        study_terms(bench, options.steps, options.out, runs)
+        study = study_terms if options.study == "terms" else study_departures
+        study(bench, options.steps, options.out, runs)

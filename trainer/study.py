@@ -1,8 +1,8 @@
-"""Short trainings side by side: what each design of Theta gives for its time, and what leaving a term out costs.
+"""Short trainings side by side: designs of Theta, terms of the loss left out, departures from the paper taken back.
 
-``python -m trainer study designs`` and ``study terms`` train every variant from the start, measure it on the test
-block, and write ``docs/study/<name>.json``; `designs` draws its curve beside it. A variant that was measured is not
-trained again, so that a study can be broken off.
+``python -m trainer study designs``, ``study terms`` and ``study departures`` train every variant from the start,
+measure it on the test block, and write ``docs/study/<name>.json`` and the tables beside it. A variant that was measured
+is not trained again, so that a study can be broken off.
 """
 
 import json
@@ -10,13 +10,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
-import matplotlib
 import numpy as np
 import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
@@ -30,10 +29,11 @@ from trainer.dataset import FrameDataset
 from trainer.errors import DatasetError
 from trainer.export import export_network
 from trainer.metrics import find_box, map_ssim, measure_gradient_energy, measure_psnr
+from trainer.networks.discriminator import DiscriminatorConfig
 from trainer.networks.tl2f import TL2F, TL2FConfig
+from trainer.report import write_text
+from trainer.study_tables import Outcome, draw_curve, read_outcomes, write_tables
 from trainer.train import Course, prepare_course
-
-matplotlib.use("svg")
 
 PILOT_STEPS = 20
 EXPRESSIONS = ("mouth", "right_eye", "left_eye", "right_brow", "left_brow", "yaw", "roll")
@@ -47,7 +47,9 @@ DESIGNS: Mapping[str, TL2FConfig] = {
 }
 """From half the default's time for a picture to the authors' size."""
 
-TERMS: Mapping[str, Mapping[str, float]] = {
+Changes: TypeAlias = Mapping[str, Any]
+
+TERMS: Mapping[str, Changes] = {
     "all terms": {},
     "without L2I": {"l2i": 0.0},
     "without I2L": {"i2l": 0.0},
@@ -58,7 +60,7 @@ TERMS: Mapping[str, Mapping[str, float]] = {
 }
 """Settings of `TL2FTraining` that take something away."""
 
-CONVERTER_TERMS: Mapping[str, Mapping[str, float]] = {
+CONVERTER_TERMS: Mapping[str, Changes] = {
     "all terms": {},
     "without L2L": {"l2l": 0.0},
     "without X-L2L": {"x_l2l": 0.0},
@@ -66,15 +68,21 @@ CONVERTER_TERMS: Mapping[str, Mapping[str, float]] = {
 }
 """The same of `ConverterTraining`."""
 
-
-class Outcome(BaseModel):
-    """What a variant came to on the test block."""
-
-    model_config = ConfigDict(frozen=True)
-
-    steps: int
-    seconds: float
-    figures: Mapping[str, float]
+DEPARTURES: Mapping[str, Changes] = {
+    "the default recipe": {},
+    "no openings in I2L": {"opening": 0.0},
+    "no bent frames": {"warped": 0.0},
+    "no rare frames": {"rare": 0.0},
+    "eyes and lips weigh as the rest": {"detail_weight": 1.0, "feature_weight": 1.0},
+    "not whitened": {"whiten": False},
+    "jitter of 0.001": {"noise": 0.001},
+    "no weight decay": {"weight_decay": 0.0},
+    "no average of the weights": {"ema": 0.0},
+    "logarithmic GAN loss": {"gan_loss": "log"},
+    "no spectral norm": {"discriminator": DiscriminatorConfig(spectral_norm=False)},
+    "RMSProp": {"optimiser": "rmsprop"},
+}
+"""Settings of `TL2FTraining` that take back, one at a time, what the default recipe does otherwise than the paper."""
 
 
 @dataclass(frozen=True)
@@ -111,32 +119,43 @@ def study_designs(bench: Bench, minutes: float, out: Path, runs: Path) -> dict[s
 
 def study_terms(bench: Bench, steps: int, out: Path, runs: Path) -> dict[str, Outcome]:
     """Train the generator for so many steps without each term in turn, and the converter for a quarter of its steps."""
-    base = bench.course.config.tl2f.model_copy(update={"steps": steps})
 
     def run(name: str) -> Outcome:
-        return _train(bench, base.model_copy(update=dict(TERMS[name])), runs / name.replace(" ", "-"))
-
-    def run_converter(name: str) -> Outcome:
         config = bench.course.config.converter
         changed = config.model_copy(update={"steps": config.steps // 4, **CONVERTER_TERMS[name]})
         return _train_converter(bench, changed, runs / f"converter-{name.replace(' ', '-')}")
 
-    converters = _run_all(CONVERTER_TERMS, run_converter, out / "converter_terms.json")
-    return _run_all(TERMS, run, out / "terms.json") | {f"converter, {name}": each for name, each in converters.items()}
+    converters = _run_all(CONVERTER_TERMS, run, out / "converter_terms.json")
+    results = _study_changes(bench, TERMS, steps, out / "terms.json", runs)
+    return results | {f"converter, {name}": each for name, each in converters.items()}
+
+
+def study_departures(bench: Bench, steps: int, out: Path, runs: Path) -> dict[str, Outcome]:
+    """Train the generator for so many steps with each of `DEPARTURES` taken back."""
+    return _study_changes(bench, DEPARTURES, steps, out / "departures.json", runs)
+
+
+def _study_changes(
+    bench: Bench, variants: Mapping[str, Changes], steps: int, path: Path, runs: Path
+) -> dict[str, Outcome]:
+    base = bench.course.config.tl2f.model_copy(update={"steps": steps})
+
+    def run(name: str) -> Outcome:
+        folder = runs / f"{path.stem}-{name.replace(' ', '-')}"
+        return _train(bench, base.model_copy(update=dict(variants[name])), folder)
+
+    return _run_all(variants, run, path)
 
 
 def _run_all(names: Mapping[str, object], run: Callable[[str], Outcome], path: Path) -> dict[str, Outcome]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    results = {}
-    if path.exists():
-        results = {name: Outcome.model_validate(each) for name, each in json.loads(path.read_text("utf-8")).items()}
+    results = read_outcomes(path) if path.exists() else {}
     for name in names:
         if name not in results:
             print(f"{path.stem}: {name}")
             results[name] = run(name)
-            part = path.with_suffix(".part")
-            part.write_text(json.dumps({key: each.model_dump() for key, each in results.items()}, indent=2) + "\n")
-            part.replace(path)
+            write_text(path, json.dumps({key: each.model_dump() for key, each in results.items()}, indent=2) + "\n")
+            write_tables(path.parent)
         print(f"  {name}: " + ", ".join(f"{key} {value:.3f}" for key, value in results[name].figures.items()))
     return results
 
@@ -240,22 +259,6 @@ def time_networks(ours: TL2F, theirs: TL2F, folder: Path, runs: int = 40) -> tup
             kept.append((time.perf_counter() - started) * 1000)
     first, second = (round(float(np.median(each)), 2) for each in times)
     return first, second
-
-
-def draw_curve(results: Mapping[str, Outcome], path: Path) -> None:
-    """Held-out quality over milliseconds, as SVG."""
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    for axis, name, label in zip(axes, ("psnr", "ssim_box"), ("PSNR in dB", "SSIM in the face box"), strict=True):
-        for design, outcome in results.items():
-            place = (outcome.figures["milliseconds"], outcome.figures[name])
-            axis.plot(*place, "o", color="tab:blue")
-            axis.annotate(design, place, xytext=(5, 5), textcoords="offset points")
-        axis.set(xscale="log", xlabel="milliseconds a picture, two CPU threads", ylabel=label)
-        axis.grid(alpha=0.3)
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
 
 
 def open_bench(target: str, data_dir: Path, models_dir: Path, runs_dir: Path, every: int) -> Bench:

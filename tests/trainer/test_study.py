@@ -13,7 +13,8 @@ from trainer.config import TrainingConfig
 from trainer.dataset import FrameDataset
 from trainer.errors import DatasetError
 from trainer.networks.tl2f import TL2F
-from trainer.study import Bench, Outcome, draw_curve, open_bench, study_designs, study_terms
+from trainer.study import DEPARTURES, Bench, open_bench, study_departures, study_designs, study_terms
+from trainer.study_tables import Outcome, draw_curve, write_tables
 from trainer.train import prepare_course
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -61,6 +62,32 @@ def test_designs_are_trained_for_the_same_time_and_drawn(
     assert results["default"].steps == 2  # at the least
     assert results["default"].figures["milliseconds"] > 0
     assert "default" in (tmp_path / "study" / "designs.svg").read_text(encoding="utf-8")
+
+
+def test_every_departure_is_taken_back(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = bench.course.config.tl2f
+    for changes in DEPARTURES.values():
+        assert type(base).model_validate(base.model_copy(update=dict(changes)).model_dump())
+    monkeypatch.setattr(study, "DEPARTURES", {"the default recipe": {}, "not whitened": {"whiten": False}})
+    results = study_departures(bench, 2, tmp_path / "study", tmp_path / "runs")
+    assert results["the default recipe"].figures["psnr"] != results["not whitened"].figures["psnr"]
+    page = (tmp_path / "study" / "README.md").read_text(encoding="utf-8")
+    assert "## Departures" in page
+    assert f"| not whitened | 2 | 0.0 | {results['not whitened'].figures['psnr']:.3f} |" in page
+
+
+def test_the_page_has_every_study_and_dashes_where_nothing_was_measured(tmp_path: Path) -> None:
+    for name, rows in {
+        "designs": '"slim": {"steps": 9, "seconds": 60, "figures": {"psnr": 20}}',
+        "converter_terms": '"all terms": {"steps": 9, "seconds": 6, "figures": {"mouth": 1}},'
+        '"without L2L": {"steps": 9, "seconds": 6, "figures": {}}',
+    }.items():
+        (tmp_path / f"{name}.json").write_text(f"{{{rows}}}", encoding="utf-8")
+    page = write_tables(tmp_path).read_text(encoding="utf-8")
+    assert "| slim | 9 | 1.0 | 20.000 |" in page
+    assert "| without L2L | 9 | 0.1 | – |" in page
+    assert "(designs.svg)" in page
+    assert "## Terms of the loss" not in page
 
 
 def test_the_curve_has_every_design(tmp_path: Path) -> None:
