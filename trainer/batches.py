@@ -72,6 +72,7 @@ class Batch:
     landmarks: Tensor  # (B, N, 2); of the first k, Psi_t(Phi(L_s))
     jitter: Tensor  # (B, N, 2), which is added to what Theta is asked for
     pictures: Tensor  # (P, 3, H, W) of the last P landmarks; P is B, or B - k where converted landmarks have none
+    bent: Tensor  # (P,) bool: which pictures were bent
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def draw_batch(
     if bent.any():
         wanted = landmarks[len(landmarks) - len(pictures) :]
         pictures[bent] = warp_pictures(pictures[bent], frames.landmarks[chosen[bent]], wanted[bent])
-    return Batch(plan.sources[mine], landmarks, jitter[mine], pictures)
+    return Batch(plan.sources[mine], landmarks, jitter[mine], pictures, bent)
 
 
 @torch.no_grad()
@@ -144,8 +145,22 @@ def weigh_pixels(landmarks: Tensor, details: Sequence[int], weight: float, size:
     Eyes and lips are a fiftieth of the pixels and most of what is looked at. Each point weighs a Gaussian of 0.03 crop
     units about it.
     """
-    axis = (torch.arange(size, device=landmarks.device) + 0.5) / size
+    return 1 + (weight - 1) * _near(landmarks[:, details], 0.03, size)
+
+
+def trust_pixels(landmarks: Tensor, bent: Tensor, surround: float, size: int = 32) -> Tensor:
+    """How far each picture's parts say what belongs to its landmarks, (B, 1, size, size): of filmed frames, one.
+
+    A spline bends the face. Hair, shoulders and background stay where the filmed landmarks had them, which is not
+    where the new ones would: off the face a bent frame counts for `surround`.
+    """
+    off_face = bent.view(-1, 1, 1, 1) * (1 - _near(landmarks, 0.05, size))
+    return 1 - (1 - surround) * off_face
+
+
+def _near(points: Tensor, reach: float, size: int) -> Tensor:
+    """A Gaussian of this spread, in crop units, about the nearest of the points (B, n, 2): (B, 1, size, size)."""
+    axis = (torch.arange(size, device=points.device) + 0.5) / size
     grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)  # (size, size, 2)
-    distance = torch.cdist(grid.reshape(1, -1, 2), landmarks[:, details])  # (B, size * size, n)
-    near = torch.exp(-distance.square() / (2 * 0.03**2)).amax(dim=2).view(-1, 1, size, size)
-    return 1 + (weight - 1) * near
+    distance = torch.cdist(grid.reshape(1, -1, 2), points).amin(dim=2)  # (B, size * size)
+    return torch.exp(-distance.square() / (2 * reach**2)).view(-1, 1, size, size)

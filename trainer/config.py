@@ -59,13 +59,13 @@ class TL2FTraining(_Frozen):
 
     network: TL2FConfig = TL2FConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
-    steps: int = Field(default=2850, ge=1)
+    steps: int = Field(default=3000, ge=1)
     batch: int = Field(default=8, ge=1)
     whiten: bool = Field(default=True, description="Give Theta landmarks whitened by the training set's covariance.")
     optimiser: Literal["adam", "rmsprop"] = "adam"
     betas: tuple[float, float] = Field(default=(0.5, 0.99), description="Of Adam.")
     weight_decay: float = Field(
-        default=0.3, ge=0, description="Of Theta with `adam`, in units of the learning rate; `rmsprop` has none."
+        default=0.5, ge=0, description="Of Theta with `adam`, in units of the learning rate; `rmsprop` has none."
     )
     schedule: Literal["cosine", "steps"] = Field(
         default="cosine", description="The learning rate falls as a cosine, begun anew with the GAN phase, or in steps."
@@ -76,13 +76,13 @@ class TL2FTraining(_Frozen):
     )
     decay: float = Field(default=0.9, gt=0, le=1, description="What a step of `steps` multiplies the rate by.")
     decay_every: int = Field(default=2500, ge=1, description="Iterations between two steps of `steps`.")
-    gan_start: float = Field(default=0.61, ge=0, le=1, description="Share of the steps before the GAN terms begin.")
+    gan_start: float = Field(default=0.5, ge=0, le=1, description="Share of the steps before the GAN terms begin.")
     l2i: float = Field(default=10.0, ge=0)
     i2l: float = Field(default=0.3, ge=0)
-    opening: float = Field(default=5.0, ge=0, description="Weight of how far lips and lids stand apart, with I2L.")
+    opening: float = Field(default=12.0, ge=0, description="Weight of how far lips and lids stand apart, with I2L.")
     i2l_start: float = Field(default=0.3, ge=0, le=1, description="Share of the steps before Omega is asked.")
     i2l_pictures: int = Field(default=6, ge=1, description="Pictures in a step that Omega looks at.")
-    l2i_gan: float = Field(default=0.13, ge=0)
+    l2i_gan: float = Field(default=0.18, ge=0)
     gan_pictures: int = Field(default=7, ge=1, description="Pictures in a step that D looks at.")
     feature_matching: float = Field(default=1.0, ge=0)
     gan_loss: Literal["hinge", "log"] = "hinge"
@@ -98,6 +98,9 @@ class TL2FTraining(_Frozen):
         description="Bend a frame to each converted face, for all terms. False: converted faces go to D alone (eq. 6).",
     )
     warped: float = Field(default=0.5, ge=0, le=1, description="Share of the frames warped to landmarks not seen.")
+    surround: float = Field(
+        default=0.05, ge=0, le=1, description="Weight of what lies off the face in a bent frame: it was not bent along."
+    )
     rare: float = Field(default=0.3, ge=0, le=1, description="Share of the frames drawn for how seldom they are.")
     detail_weight: float = Field(default=3.0, ge=1, description="Weight of eyes and lips in L2I.")
     noise: float = Field(default=0.0004, ge=0, description="Spread of the landmarks' jitter, in crop units.")

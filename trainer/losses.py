@@ -33,10 +33,7 @@ def opening_distance(points: Tensor, wanted: Tensor, scheme: Scheme) -> Tensor:
 
 def l2i(made: Tensor, picture: Tensor, weights: Tensor | None = None) -> Tensor:
     """L_L2I = E ||I_t - Theta_t(L_t)||_1, as a mean over pixels (eq. 2), weighed by a map (B, 1, h, w) if given."""
-    error = (made - picture).abs()
-    if weights is None:
-        return error.mean()
-    return (error * F.interpolate(weights, error.shape[-2:], mode="bilinear", align_corners=False)).mean()
+    return _weighed_l1(made, picture, weights)
 
 
 def i2l(found: Tensor, landmarks: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -69,9 +66,20 @@ def l2i_gan_generator(made: Tensor, kind: str) -> Tensor:
     return F.softplus(-made).mean() if kind == "log" else -made.mean()
 
 
-def feature_matching(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
-    """Mean absolute difference of D's features for a made and for its real picture (pix2pixHD; not in the paper)."""
-    return torch.stack([F.l1_loss(ours, theirs.detach()) for ours, theirs in zip(made, real, strict=True)]).mean()
+def feature_matching(made: Sequence[Tensor], real: Sequence[Tensor], weights: Tensor | None = None) -> Tensor:
+    """Mean absolute difference of D's features for a made and for its real picture (pix2pixHD; not in the paper).
+
+    Weighed by a map (B, 1, h, w) if given.
+    """
+    pairs = zip(made, real, strict=True)
+    return torch.stack([_weighed_l1(ours, theirs.detach(), weights) for ours, theirs in pairs]).mean()
+
+
+def _weighed_l1(made: Tensor, wanted: Tensor, weights: Tensor | None) -> Tensor:
+    error = (made - wanted).abs()
+    if weights is None:
+        return error.mean()
+    return (error * F.interpolate(weights, error.shape[-2:], mode="bilinear", align_corners=False)).mean()
 
 
 def heatmap_divergence(heatmaps: Tensor, landmarks: Tensor, sigma: float) -> Tensor:

@@ -18,7 +18,7 @@ from torch.autograd import backward
 from tqdm import tqdm
 
 from shared.pixels import Image8, from_network
-from trainer.batches import TargetFrames, draw_batch, weigh_pixels
+from trainer.batches import TargetFrames, draw_batch, trust_pixels, weigh_pixels
 from trainer.checkpoint import CheckpointClock, load_checkpoint, save_checkpoint
 from trainer.config import TL2FTraining
 from trainer.device import autocast, place
@@ -140,7 +140,8 @@ def train_tl2f(
             with autocast(device):
                 made = generator((asked + batch.jitter).to(device))
             made = made.float()  # (B, 3, H, W)
-            pixels = weigh_pixels(landmarks, details, config.detail_weight)
+            trust = trust_pixels(landmarks, batch.bent.to(device), config.surround)  # (P, 1, h, w)
+            pixels = trust * weigh_pixels(landmarks, details, config.detail_weight)
             terms = {"l2i": share(paired) * l2i(made[start:], pictures, pixels)}
             loss = config.l2i * terms["l2i"]
 
@@ -170,7 +171,9 @@ def train_tl2f(
                 with autocast(device):
                     made_logits, made_features = discriminator(fake)
                 terms["l2i_gan"] = share(judged) * l2i_gan_generator(made_logits.float(), config.gan_loss)
-                terms["feature_matching"] = share(judged) * feature_matching(made_features, real_features)
+                terms["feature_matching"] = share(judged) * feature_matching(
+                    made_features, real_features, trust[: take(judged)]
+                )
                 loss = loss + config.l2i_gan * terms["l2i_gan"]
                 loss = loss + config.feature_matching * terms["feature_matching"]
                 discriminator.requires_grad_(True)
