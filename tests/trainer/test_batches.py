@@ -12,7 +12,7 @@ from shared.landmarks import IBUG68
 from shared.pixels import to_network
 from tests.fixtures.acted import act, paint
 from tests.trainer.tiny_training import TL2F_TRAINING, make_frames
-from trainer.batches import Batch, TargetFrames, draw_batch, weigh_pixels
+from trainer.batches import Batch, TargetFrames, draw_batch, trust_pixels, weigh_pixels
 from trainer.identities import Retarget, detail_points
 from trainer.warp import warp_pictures
 
@@ -41,6 +41,7 @@ def test_a_batch_is_of_frames_and_their_own_landmarks() -> None:
     batch = draw(small)
     assert batch.sources.shape == (0, 68, 2)
     assert batch.pictures.shape == (8, 3, 32, 32)
+    assert not batch.bent.any()
     for points, picture in zip(batch.landmarks, batch.pictures, strict=True):
         index = find_place(points, small.landmarks)
         assert torch.equal(picture, torch.from_numpy(to_network(small.crops[index]))[0])
@@ -62,6 +63,7 @@ def test_other_peoples_landmarks_come_first_converted_with_a_like_frame_warped_t
     assert len(batch.landmarks) == len(batch.pictures) == 17
     assert torch.equal(batch.landmarks[:16], shift(batch.sources))
     assert not batch.landmarks.requires_grad
+    assert batch.bent.tolist() == [True] * 16 + [False]
     for source, wanted, picture in zip(batch.sources, batch.landmarks, batch.pictures, strict=False):
         likest = small.alike[find_place(source, small.foreign)]
         bent = warp_pictures(small.pictures(likest), small.landmarks[likest], wanted.expand(len(likest), -1, -1))
@@ -127,3 +129,12 @@ def test_pixels_of_eyes_and_lips_weigh_more() -> None:
         x, y = (face[62] * 32).long().tolist()
         assert weights[row, 0, y, x] > 2.5
     assert torch.equal(weigh_pixels(landmarks, [36], weight=1.0), torch.ones(2, 1, 32, 32))
+
+
+def test_a_bent_frame_is_trusted_on_the_face_alone() -> None:
+    landmarks = make_frames(16).landmarks[:2]
+    trust = trust_pixels(landmarks, torch.tensor([False, True]), surround=0.25)
+    assert torch.equal(trust[0], torch.ones(1, 32, 32))
+    assert trust[1, 0, 0, 0] == pytest.approx(0.25)
+    for x, y in (landmarks[1] * 32).long().tolist():
+        assert trust[1, 0, y, x] > 0.9

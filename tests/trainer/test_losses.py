@@ -147,6 +147,8 @@ def test_feature_matching_counts_each_layer_alike_and_leaves_the_real_alone() ->
     assert loss.item() == pytest.approx(3)
     assert made[0].grad is not None
     assert real[0].grad is None
+    halved = torch.full((1, 1, 2, 2), 0.5)
+    assert feature_matching(made, real, halved).item() == pytest.approx(1.5)
     with pytest.raises(ValueError, match="shorter"):
         feature_matching(made, real[:1])
 

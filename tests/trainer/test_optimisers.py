@@ -27,3 +27,11 @@ def test_the_first_step_is_as_each_says(kind: str) -> None:
     # Adam's first step is the rate; RMSProp's is g / sqrt((1 - alpha) g^2), ten times the rate with alpha = 0.99.
     assert weight.item() == pytest.approx({"adam": 0.9, "rmsprop": 0.0}[kind], abs=1e-5)
     assert optimiser.param_groups[0]["lr"] == 0.1
+
+
+def test_weight_decay_is_in_units_of_the_rate() -> None:
+    weight = torch.nn.Parameter(torch.tensor([1.0]))
+    optimiser = make_optimiser("adam", [weight], 0.1, (0.5, 0.99), weight_decay=0.5)
+    (0 * weight).sum().backward()
+    optimiser.step()
+    assert weight.item() == pytest.approx(0.95)

@@ -155,7 +155,7 @@ def learn_from(
 ) -> tuple[TL2F, Converter, dict[str, bool]]:
     """Theta and converter after one step of nothing but these terms, and whether Theta, Phi and each Psi moved."""
     teachers = make_teachers(SILENT)
-    config = change(**ONE_STEP | term, converter_learning_rate=rate, warped=0.0)
+    config = change(**ONE_STEP | term, converter_learning_rate=rate, warped=0.0, weight_decay=0.0)
     theta, converter = train(frames, folder, config, teachers)
     torch.manual_seed(3)
     begun = TL2F(config.network)
@@ -230,7 +230,7 @@ def test_omega_is_never_trained(frames: TargetFrames, teachers: Teachers, tmp_pa
 
 def test_theta_learns_the_pictures(frames: TargetFrames, teachers: Teachers, tmp_path: Path) -> None:
     network = TL2FConfig(hidden=32, seed_channels=16, block_channels=(16, 16, 16, 16, 8))
-    config = change(network=network, steps=50, gan_start=1.0, i2l=0.0, ema=0.5, learning_rate=5e-3)
+    config = change(network=network, steps=50, gan_start=1.0, i2l=0.0, ema=0.5, learning_rate=5e-3, surround=1.0)
     theta, _ = train(frames, tmp_path, config, teachers)
     assert not theta.training
     torch.manual_seed(3)
