@@ -33,7 +33,7 @@ def opening_distance(points: Tensor, wanted: Tensor, scheme: Scheme) -> Tensor:
 
 def l2i(made: Tensor, picture: Tensor, weights: Tensor | None = None) -> Tensor:
     """L_L2I = E ||I_t - Theta_t(L_t)||_1, as a mean over pixels (eq. 2), weighed by a map (B, 1, h, w) if given."""
-    return _weighed_l1(made, picture, weights)
+    return _weighed_mean((made - picture).abs(), weights)
 
 
 def i2l(found: Tensor, landmarks: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -54,16 +54,19 @@ def x_l2l(cycled: Tensor, landmarks: Tensor, weights: Tensor | None = None) -> T
     return landmark_distance(cycled, landmarks, weights)
 
 
-def l2i_gan_discriminator(real: Tensor, made: Tensor, kind: str) -> Tensor:
-    """What D lowers in eq. 6: ``log``, -log D(I_t) - log(1 - D(made)); or its ``hinge`` form, never saturated."""
+def l2i_gan_discriminator(real: Tensor, made: Tensor, kind: str, weights: Tensor | None = None) -> Tensor:
+    """What D lowers in eq. 6: ``log``, -log D(I_t) - log(1 - D(made)); or its ``hinge`` form, never saturated.
+
+    Patches are weighed by a map (B, 1, h, w) if given.
+    """
     if kind == "log":
-        return F.softplus(-real).mean() + F.softplus(made).mean()
-    return F.relu(1 - real).mean() + F.relu(1 + made).mean()
+        return _weighed_mean(F.softplus(-real) + F.softplus(made), weights)
+    return _weighed_mean(F.relu(1 - real) + F.relu(1 + made), weights)
 
 
-def l2i_gan_generator(made: Tensor, kind: str) -> Tensor:
+def l2i_gan_generator(made: Tensor, kind: str, weights: Tensor | None = None) -> Tensor:
     """What Theta lowers in eq. 6, in the non-saturating form -log D(made); or the ``hinge`` form."""
-    return F.softplus(-made).mean() if kind == "log" else -made.mean()
+    return _weighed_mean(F.softplus(-made) if kind == "log" else -made, weights)
 
 
 def feature_matching(made: Sequence[Tensor], real: Sequence[Tensor], weights: Tensor | None = None) -> Tensor:
@@ -72,14 +75,13 @@ def feature_matching(made: Sequence[Tensor], real: Sequence[Tensor], weights: Te
     Weighed by a map (B, 1, h, w) if given.
     """
     pairs = zip(made, real, strict=True)
-    return torch.stack([_weighed_l1(ours, theirs.detach(), weights) for ours, theirs in pairs]).mean()
+    return torch.stack([_weighed_mean((ours - theirs.detach()).abs(), weights) for ours, theirs in pairs]).mean()
 
 
-def _weighed_l1(made: Tensor, wanted: Tensor, weights: Tensor | None) -> Tensor:
-    error = (made - wanted).abs()
+def _weighed_mean(values: Tensor, weights: Tensor | None) -> Tensor:
     if weights is None:
-        return error.mean()
-    return (error * F.interpolate(weights, error.shape[-2:], mode="bilinear", align_corners=False)).mean()
+        return values.mean()
+    return (values * F.interpolate(weights, values.shape[-2:], mode="bilinear", align_corners=False)).mean()
 
 
 def heatmap_divergence(heatmaps: Tensor, landmarks: Tensor, sigma: float) -> Tensor:

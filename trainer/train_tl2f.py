@@ -157,10 +157,11 @@ def train_tl2f(
             if adversarial:
                 # D learns to tell filmed from made ...
                 real, fake = pictures[: take(judged)], made[: take(judged)]  # converted landmarks come first
+                judge = trust[: take(judged)]
                 with autocast(device):
                     logits, features = critic(torch.cat([real, fake.detach()]))
                 real_logits, made_logits = logits.float().chunk(2)
-                terms["d"] = share(judged) * l2i_gan_discriminator(real_logits, made_logits, config.gan_loss)
+                terms["d"] = share(judged) * l2i_gan_discriminator(real_logits, made_logits, config.gan_loss, judge)
                 d_optimiser.zero_grad()
                 backward(terms["d"])
                 d_optimiser.step()
@@ -170,10 +171,8 @@ def train_tl2f(
                 real_features = [each.chunk(2)[0] for each in features]
                 with autocast(device):
                     made_logits, made_features = discriminator(fake)
-                terms["l2i_gan"] = share(judged) * l2i_gan_generator(made_logits.float(), config.gan_loss)
-                terms["feature_matching"] = share(judged) * feature_matching(
-                    made_features, real_features, trust[: take(judged)]
-                )
+                terms["l2i_gan"] = share(judged) * l2i_gan_generator(made_logits.float(), config.gan_loss, judge)
+                terms["feature_matching"] = share(judged) * feature_matching(made_features, real_features, judge)
                 loss = loss + config.l2i_gan * terms["l2i_gan"]
                 loss = loss + config.feature_matching * terms["feature_matching"]
                 discriminator.requires_grad_(True)

@@ -133,6 +133,18 @@ def test_gan_gradients_pull_the_right_way(kind: str) -> None:
     assert (ours.grad < 0).all()  # and Theta raises that.
 
 
+@pytest.mark.parametrize("kind", ["hinge", "log"])
+def test_patches_that_do_not_weigh_pull_at_nothing(kind: str) -> None:
+    real, made, ours = (torch.zeros(1, 1, 2, 2, requires_grad=True) for _ in range(3))
+    weights = torch.tensor([[1.0, 0.0], [0.0, 0.5]]).view(1, 1, 2, 2)
+    l2i_gan_discriminator(real, made, kind, weights).backward()
+    l2i_gan_generator(ours, kind, weights).backward()
+    for each in (real, made, ours):
+        pull = each.grad.abs()[0, 0]
+        assert (pull > 0).tolist() == [[True, False], [False, True]]
+        assert pull[1, 1] == pytest.approx(pull[0, 0].item() / 2)
+
+
 def test_log_generator_does_not_saturate() -> None:
     lost = torch.full((1, 1, 1, 1), -30.0, requires_grad=True)
     l2i_gan_generator(lost, "log").backward()
