@@ -23,7 +23,7 @@ class TL2FConfig(BaseModel):
     hidden: int = Field(default=256, ge=1, description="Width of the first FC layer.")
     seed_channels: int = Field(default=128, ge=1, description="Channels of the 4x4 map that the second FC layer makes.")
     block_channels: tuple[int, int, int, int, int] = Field(
-        default=(192, 160, 96, 48, 16), description="Channels after each of the first five upscale blocks."
+        default=(160, 128, 96, 48, 24), description="Channels after each of the first five upscale blocks."
     )
     head_channels: int | None = Field(
         default=None,
