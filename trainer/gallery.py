@@ -18,6 +18,7 @@ from shared.detectors import load_detector
 from shared.geometry import cut_crop, find_crop
 from shared.landmarks import Points, Scheme, convert_scheme, get_scheme
 from shared.pixels import Image8, from_network
+from shared.tilt import TiltRange
 from trainer.clips import Still, find_stills
 from trainer.dataset import FrameDataset, list_datasets
 from trainer.edits import express, shift_mouth, shrink_contour, shut_eyes, turn, widen_contour
@@ -157,7 +158,7 @@ def _compare(title: str, columns: Sequence[str], drivers: Image8, placed: Points
     labels = ("driver", "landmarks", "without converter", "converted", "with converter")
     scheme = get_scheme(target.manifest.scheme)
     converted, made = _drive(placed, target)
-    plain = fit_cells(from_network(run_network(target.folder, target.manifest.tl2f, placed)))
+    _, plain = _drive(placed, target, convert=False)
     drawn = [np.stack([draw_landmarks(points, scheme) for points in each]) for each in (placed, converted)]
     return Panel(title, columns, labels, np.stack([drivers, drawn[0], plain, drawn[1], made]))
 
@@ -171,10 +172,16 @@ def _edit(models_dir: Path, name: str, title: str, edits: Mapping[str, Edit]) ->
     return Panel(f"{manifest.display_name}: {title}", list(edits), ("landmarks", "made"), np.stack([drawn, made]))
 
 
-def _drive(placed: Points, target: Actor) -> tuple[Points, Image8]:
-    """Converted landmarks (C, N, 2) and the pictures made of them (C, CELL, CELL, 3)."""
-    converted = run_network(target.folder, target.manifest.converter, placed)
-    return converted, fit_cells(from_network(run_network(target.folder, target.manifest.tl2f, converted)))
+def _drive(placed: Points, target: Actor, convert: bool = True) -> tuple[Points, Image8]:
+    """Converted landmarks (C, N, 2) and the pictures made of them (C, CELL, CELL, 3), as the service has them."""
+    tilt = TiltRange(target.manifest)
+    excess = tilt.find_excess(placed)
+    points = tilt.turn(placed, -excess)
+    if convert:
+        points = run_network(target.folder, target.manifest.converter, points)
+    level = from_network(run_network(target.folder, target.manifest.tl2f, points))
+    pictures = [tilt.turn_picture(*each) for each in zip(level, excess, strict=True)]
+    return tilt.turn(points, excess), fit_cells(np.stack(pictures))
 
 
 def pick_strangers(stills: Sequence[Still], most: int) -> list[Still]:
