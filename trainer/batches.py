@@ -158,6 +158,13 @@ def trust_pixels(landmarks: Tensor, bent: Tensor, surround: float, size: int = 3
     return 1 - (1 - surround) * off_face
 
 
+def focus_pixels(landmarks: Tensor, reach: float | None, size: int = 32) -> Tensor:
+    """How much each picture's parts are D's to judge, (B, 1, size, size): the face and `reach` about it; None: all."""
+    if reach is None:
+        return torch.ones(len(landmarks), 1, size, size, device=landmarks.device)
+    return _near(landmarks, reach, size)
+
+
 def _near(points: Tensor, reach: float, size: int) -> Tensor:
     """A Gaussian of this spread, in crop units, about the nearest of the points (B, n, 2): (B, 1, size, size)."""
     axis = (torch.arange(size, device=points.device) + 0.5) / size

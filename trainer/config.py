@@ -83,6 +83,9 @@ class TL2FTraining(_Frozen):
     i2l_start: float = Field(default=0.3, ge=0, le=1, description="Share of the steps before Omega is asked.")
     i2l_pictures: int = Field(default=6, ge=1, description="Pictures in a step that Omega looks at.")
     l2i_gan: float = Field(default=0.2, ge=0)
+    gan_reach: float | None = Field(
+        default=0.1, gt=0, description="Of what D judges: the face and about so much around it. None: the whole crop."
+    )
     gan_pictures: int = Field(default=7, ge=1, description="Pictures in a step that D looks at.")
     feature_matching: float = Field(default=2.0, ge=0)
     gan_loss: Literal["hinge", "log"] = "hinge"
@@ -159,6 +162,7 @@ PRESETS = {
             l2i_gan=1,
             feature_matching=0,
             gan_loss="log",
+            gan_reach=None,
             converter_learning_rate=1e-5,
             converter_batch=4,
             converted=1,

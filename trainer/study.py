@@ -78,6 +78,7 @@ DEPARTURES: Mapping[str, Changes] = {
     "jitter of 0.001": {"noise": 0.001},
     "no weight decay": {"weight_decay": 0.0},
     "no average of the weights": {"ema": 0.0},
+    "D judges the whole crop": {"gan_reach": None},
     "logarithmic GAN loss": {"gan_loss": "log"},
     "no spectral norm": {"discriminator": DiscriminatorConfig(spectral_norm=False)},
     "RMSProp": {"optimiser": "rmsprop"},

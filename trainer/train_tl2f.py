@@ -18,7 +18,7 @@ from torch.autograd import backward
 from tqdm import tqdm
 
 from shared.pixels import Image8, from_network
-from trainer.batches import TargetFrames, draw_batch, trust_pixels, weigh_pixels
+from trainer.batches import TargetFrames, draw_batch, focus_pixels, trust_pixels, weigh_pixels
 from trainer.checkpoint import CheckpointClock, load_checkpoint, save_checkpoint
 from trainer.config import TL2FTraining
 from trainer.device import autocast, place
@@ -157,7 +157,8 @@ def train_tl2f(
             if adversarial:
                 # D learns to tell filmed from made ...
                 real, fake = pictures[: take(judged)], made[: take(judged)]  # converted landmarks come first
-                judge = trust[: take(judged)]
+                guide = trust[: take(judged)]
+                judge = guide * focus_pixels(landmarks[: take(judged)], config.gan_reach)
                 with autocast(device):
                     logits, features = critic(torch.cat([real, fake.detach()]))
                 real_logits, made_logits = logits.float().chunk(2)
@@ -172,7 +173,7 @@ def train_tl2f(
                 with autocast(device):
                     made_logits, made_features = discriminator(fake)
                 terms["l2i_gan"] = share(judged) * l2i_gan_generator(made_logits.float(), config.gan_loss, judge)
-                terms["feature_matching"] = share(judged) * feature_matching(made_features, real_features, judge)
+                terms["feature_matching"] = share(judged) * feature_matching(made_features, real_features, guide)
                 loss = loss + config.l2i_gan * terms["l2i_gan"]
                 loss = loss + config.feature_matching * terms["feature_matching"]
                 discriminator.requires_grad_(True)

@@ -12,7 +12,7 @@ from shared.landmarks import IBUG68
 from shared.pixels import to_network
 from tests.fixtures.acted import act, paint
 from tests.trainer.tiny_training import TL2F_TRAINING, make_frames
-from trainer.batches import Batch, TargetFrames, draw_batch, trust_pixels, weigh_pixels
+from trainer.batches import Batch, TargetFrames, draw_batch, focus_pixels, trust_pixels, weigh_pixels
 from trainer.identities import Retarget, detail_points
 from trainer.warp import warp_pictures
 
@@ -138,3 +138,13 @@ def test_a_bent_frame_is_trusted_on_the_face_alone() -> None:
     assert trust[1, 0, 0, 0] == pytest.approx(0.25)
     for x, y in (landmarks[1] * 32).long().tolist():
         assert trust[1, 0, y, x] > 0.9
+
+
+def test_d_judges_the_face_and_what_lies_about_it() -> None:
+    landmarks = make_frames(16).landmarks[:2]
+    near, far = (focus_pixels(landmarks, reach) for reach in (0.05, 0.2))
+    for x, y in (landmarks[1] * 32).long().tolist():
+        assert near[1, 0, y, x] > 0.9
+    assert near[:, 0, 0, 0].max() < 0.05
+    assert (far >= near).all()
+    assert torch.equal(focus_pixels(landmarks, None), torch.ones(2, 1, 32, 32))
