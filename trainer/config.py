@@ -82,7 +82,7 @@ class TL2FTraining(_Frozen):
     opening: float = Field(default=12.0, ge=0, description="Weight of how far lips and lids stand apart, with I2L.")
     i2l_start: float = Field(default=0.3, ge=0, le=1, description="Share of the steps before Omega is asked.")
     i2l_pictures: int = Field(default=6, ge=1, description="Pictures in a step that Omega looks at.")
-    l2i_gan: float = Field(default=0.2, ge=0)
+    l2i_gan: float = Field(default=0.35, ge=0)
     gan_reach: float | None = Field(
         default=0.1, gt=0, description="Of what D judges: the face and about so much around it. None: the whole crop."
     )
