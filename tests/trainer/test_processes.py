@@ -104,7 +104,7 @@ def test_two_processes_draw_the_curves_of_one(alone: Run, together: Run, stage: 
     for name in set(ours) - {"samples_per_second"}:
         assert [step for step, _ in ours[name]] == [step for step, _ in theirs[name]], name
         values, wanted = ([value for _, value in curves[name]] for curves in (ours, theirs))
-        # Within the hinge's margins the bias of D's logits has no gradient but rounding, of which Adam makes whole steps.
+        # Within the hinge's margins the bias of D's logits has no gradient but rounding: Adam makes steps of it.
         slack = 1e-3 if name == "l2i_gan" else None
         assert values == pytest.approx(wanted, rel=1e-3, abs=slack), name
 
