@@ -22,6 +22,9 @@ OPENING_WEIGHT = 10.0
 
 ALIKE = 5
 
+CELLS = 32
+"""Pictures are weighed, and D's windows placed, on a raster of so many cells a side: of 8 pixels at 256."""
+
 
 @dataclass(frozen=True)
 class TargetFrames:
@@ -73,6 +76,7 @@ class Batch:
     jitter: Tensor  # (B, N, 2), which is added to what Theta is asked for
     pictures: Tensor  # (P, 3, H, W) of the last P landmarks; P is B, or B - k where converted landmarks have none
     bent: Tensor  # (P,) bool: which pictures were bent
+    windows: Tensor  # (P, 2) where D's window on each begins, x and y in cells (`cut_windows`)
 
 
 @dataclass(frozen=True)
@@ -100,12 +104,13 @@ def draw_batch(
     """
     plan = _plan_batch(frames, config, retarget, convert)
     jitter = torch.randn_like(plan.landmarks) * config.noise
+    windows = _place_windows(plan.landmarks[len(plan.landmarks) - len(plan.chosen) :], config.gan_window)
     landmarks, chosen, bent = plan.landmarks[mine], plan.chosen[mine], plan.bent[mine]
     pictures = frames.pictures(chosen)
     if bent.any():
         wanted = landmarks[len(landmarks) - len(pictures) :]
         pictures[bent] = warp_pictures(pictures[bent], frames.landmarks[chosen[bent]], wanted[bent])
-    return Batch(plan.sources[mine], landmarks, jitter[mine], pictures, bent)
+    return Batch(plan.sources[mine], landmarks, jitter[mine], pictures, bent, windows[mine])
 
 
 @torch.no_grad()
@@ -116,9 +121,9 @@ def _plan_batch(
     rare = torch.multinomial(frames.rarity, config.batch, replacement=True)
     chosen = torch.where(torch.rand(config.batch) < config.rare, rare, chosen)
     own = frames.landmarks[chosen]
-    acted = exaggerate(own, frames.neutral, retarget, spread=0.35)
+    acted = exaggerate(own, frames.neutral, retarget, spread=0.45)
     # No two features keep their filmed ratio: Theta is to draw each from its own points, not to know the frame by all.
-    shapes = retarget.vary(frames.neutral.expand_as(own), size=0.06, shift=0.008)
+    shapes = retarget.vary(frames.neutral.expand_as(own), size=0.08, shift=0.012)
     acted = turn_roll(retarget.move(acted, frames.neutral, shapes), spread=0.07)
     bent = torch.rand(config.batch) < config.warped
     own = torch.where(bent[:, None, None], recrop(acted, frames.rule), own)
@@ -139,7 +144,26 @@ def _plan_batch(
     )
 
 
-def weigh_pixels(landmarks: Tensor, details: Sequence[int], weight: float, size: int = 32) -> Tensor:
+def _place_windows(landmarks: Tensor, side: int) -> Tensor:
+    """Where square windows of `side` cells begin that lie somewhere about the middle of each face, (B, 2) cells."""
+    middle = (landmarks.amin(dim=1) + landmarks.amax(dim=1)) / 2
+    spread = (landmarks.amax(dim=1) - landmarks.amin(dim=1)) / 4
+    centre = (middle + (2 * torch.rand(len(landmarks), 2) - 1) * spread) * CELLS
+    return (centre - side / 2).round().long().clamp(0, CELLS - side)
+
+
+def cut_windows(maps: Tensor, begin: Tensor, side: int) -> Tensor:
+    """Windows of `side` cells that begin at the cells `begin` (B, 2) of pictures or maps (B, C, S, S), S // CELLS a cell."""
+    cell = maps.shape[-1] // CELLS
+    return torch.stack(
+        [
+            each[:, y * cell : (y + side) * cell, x * cell : (x + side) * cell]
+            for each, (x, y) in zip(maps, begin.tolist(), strict=True)
+        ]
+    )
+
+
+def weigh_pixels(landmarks: Tensor, details: Sequence[int], weight: float, size: int = CELLS) -> Tensor:
     """Weights (B, 1, size, size) of a picture's parts: `weight` on the eyes and lips at `landmarks`, else one.
 
     Eyes and lips are a fiftieth of the pixels and most of what is looked at. Each point weighs a Gaussian of 0.03 crop
@@ -148,7 +172,7 @@ def weigh_pixels(landmarks: Tensor, details: Sequence[int], weight: float, size:
     return 1 + (weight - 1) * _near(landmarks[:, details], 0.03, size)
 
 
-def trust_pixels(landmarks: Tensor, bent: Tensor, surround: float, size: int = 32) -> Tensor:
+def trust_pixels(landmarks: Tensor, bent: Tensor, surround: float, size: int = CELLS) -> Tensor:
     """How far each picture's parts say what belongs to its landmarks, (B, 1, size, size): of filmed frames, one.
 
     A spline bends the face. Hair, shoulders and background stay where the filmed landmarks had them, which is not
@@ -158,7 +182,7 @@ def trust_pixels(landmarks: Tensor, bent: Tensor, surround: float, size: int = 3
     return 1 - (1 - surround) * off_face
 
 
-def focus_pixels(landmarks: Tensor, reach: float | None, size: int = 32) -> Tensor:
+def focus_pixels(landmarks: Tensor, reach: float | None, size: int = CELLS) -> Tensor:
     """How much each picture's parts are D's to judge, (B, 1, size, size): the face and `reach` about it; None: all."""
     if reach is None:
         return torch.ones(len(landmarks), 1, size, size, device=landmarks.device)

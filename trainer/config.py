@@ -59,8 +59,8 @@ class TL2FTraining(_Frozen):
 
     network: TL2FConfig = TL2FConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
-    steps: int = Field(default=3000, ge=1)
-    batch: int = Field(default=8, ge=1)
+    steps: int = Field(default=2600, ge=1)
+    batch: int = Field(default=4, ge=1)
     whiten: bool = Field(default=True, description="Give Theta landmarks whitened by the training set's covariance.")
     optimiser: Literal["adam", "rmsprop"] = "adam"
     betas: tuple[float, float] = Field(default=(0.5, 0.99), description="Of Adam.")
@@ -76,18 +76,24 @@ class TL2FTraining(_Frozen):
     )
     decay: float = Field(default=0.9, gt=0, le=1, description="What a step of `steps` multiplies the rate by.")
     decay_every: int = Field(default=2500, ge=1, description="Iterations between two steps of `steps`.")
-    gan_start: float = Field(default=0.5, ge=0, le=1, description="Share of the steps before the GAN terms begin.")
+    gan_start: float = Field(default=0.45, ge=0, le=1, description="Share of the steps before the GAN terms begin.")
     l2i: float = Field(default=10.0, ge=0)
     i2l: float = Field(default=0.3, ge=0)
-    opening: float = Field(default=12.0, ge=0, description="Weight of how far lips and lids stand apart, with I2L.")
     i2l_start: float = Field(default=0.3, ge=0, le=1, description="Share of the steps before Omega is asked.")
-    i2l_pictures: int = Field(default=6, ge=1, description="Pictures in a step that Omega looks at.")
+    i2l_pictures: int = Field(default=2, ge=1, description="Pictures in a step that Omega looks at.")
     l2i_gan: float = Field(default=0.35, ge=0)
     gan_reach: float | None = Field(
         default=0.1, gt=0, description="Of what D judges: the face and about so much around it. None: the whole crop."
     )
-    gan_pictures: int = Field(default=7, ge=1, description="Pictures in a step that D looks at.")
+    gan_pictures: int = Field(default=6, ge=1, description="Pictures in a step that D looks at.")
+    gan_window: int = Field(
+        default=16, ge=1, le=32, description="Side of the window on the face that D sees of a picture, in 32nds of it."
+    )
     feature_matching: float = Field(default=2.0, ge=0)
+    perceptual: float = Field(default=1.0, ge=0, description="Weight of what the mesh's features tell apart.")
+    seen: float = Field(default=1.0, ge=0, description="Weight of where the mesh sees points, made against real.")
+    opening: float = Field(default=12.0, ge=0, description="Weight of how far it sees lips and lids stand apart.")
+    perceptual_start: float = Field(default=0.1, ge=0, le=1, description="Share of the steps before the mesh judges.")
     gan_loss: Literal["hinge", "log"] = "hinge"
     converter_learning_rate: float = Field(
         default=5e-5, ge=0, description="Of Phi and Psi, which learn on in the GAN phase. 0: they stay as they are."
@@ -95,7 +101,7 @@ class TL2FTraining(_Frozen):
     converter_batch: int = Field(
         default=16, ge=1, description="Frames of each identity that they learn from in a step."
     )
-    converted: int = Field(default=3, ge=0, description="Pictures in a step from other people's converted landmarks.")
+    converted: int = Field(default=2, ge=0, description="Pictures in a step from other people's converted landmarks.")
     paired: bool = Field(
         default=True,
         description="Bend a frame to each converted face, for all terms. False: converted faces go to D alone (eq. 6).",
@@ -163,6 +169,9 @@ PRESETS = {
             feature_matching=0,
             gan_loss="log",
             gan_reach=None,
+            gan_window=32,
+            perceptual=0,
+            seen=0,
             converter_learning_rate=1e-5,
             converter_batch=4,
             converted=1,

@@ -18,6 +18,7 @@ from trainer.errors import TargetError
 from trainer.export import export_bundle
 from trainer.networks.converter import Converter
 from trainer.networks.tl2f import PICTURE_SIZE, TL2F
+from trainer.mesh_teacher import MeshTeacher
 from trainer.omega import load_teacher
 from trainer.processes import ALONE, Processes
 from trainer.train_converter import ConverterLesson, ConverterModel, Identity, make_identity, train_converter
@@ -62,7 +63,8 @@ class Course:
             scheme=self.lesson.scheme,
             rule=self.lesson.rule,
         )
-        teachers = Teachers(self.lesson, omega)
+        mesh = MeshTeacher(self.models_dir / "mesh") if config.perceptual > 0 else None
+        teachers = Teachers(self.lesson, omega, mesh)
         seed = self.config.seed
         return train_tl2f(target, frames, model, teachers, config, seed, self.device, folder, self.processes)
 

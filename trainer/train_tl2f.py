@@ -8,6 +8,7 @@ terms: among what Theta is asked for are other people's landmarks as the convert
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,24 @@ from torch import nn
 from torch.autograd import backward
 from tqdm import tqdm
 
+from shared.landmarks import IBUG68
 from shared.pixels import Image8, from_network
-from trainer.batches import TargetFrames, draw_batch, focus_pixels, trust_pixels, weigh_pixels
+from trainer.batches import TargetFrames, cut_windows, draw_batch, focus_pixels, trust_pixels, weigh_pixels
 from trainer.checkpoint import CheckpointClock, load_checkpoint, save_checkpoint
 from trainer.config import TL2FTraining
 from trainer.device import autocast, place
 from trainer.identities import Retarget, detail_points, weigh_points
 from trainer.log import LOG_STEPS, open_log
-from trainer.losses import feature_matching, i2l, l2i, l2i_gan_discriminator, l2i_gan_generator, opening_distance
+from trainer.losses import (
+    feature_matching,
+    i2l,
+    perceptual,
+    l2i,
+    l2i_gan_discriminator,
+    l2i_gan_generator,
+    opening_distance,
+)
+from trainer.mesh_teacher import MeshTeacher
 from trainer.networks.converter import Converter
 from trainer.networks.discriminator import PatchDiscriminator
 from trainer.networks.hourglass import Hourglass
@@ -43,6 +54,7 @@ class Teachers:
 
     lesson: ConverterLesson
     omega: Hourglass | None  # None where i2l is 0
+    mesh: MeshTeacher | None = None  # None where perceptual is 0
 
 
 def train_tl2f(
@@ -64,7 +76,7 @@ def train_tl2f(
     theta, discriminator = TL2F(config.network), PatchDiscriminator(config.discriminator)
     if config.whiten:
         theta.fit_whitening(frames.landmarks)
-    for network in (theta, discriminator, *([teachers.omega] if teachers.omega else [])):
+    for network in (theta, discriminator, *(each for each in (teachers.omega, teachers.mesh) if each is not None)):
         place(network, device, torch.channels_last)
     averaged = copy.deepcopy(theta).requires_grad_(False)
     converter = model.of(target)
@@ -100,8 +112,12 @@ def train_tl2f(
     clock = CheckpointClock()
     retarget = Retarget(frames.scheme)
     details = list(detail_points(frames.scheme))
-    weights = weigh_points(frames.scheme, config.feature_weight, config.jaw_weight).to(device)
-    gan_from, i2l_from = round(config.gan_start * config.steps), round(config.i2l_start * config.steps)
+    weights, seen_weights = (
+        weigh_points(scheme, config.feature_weight, config.jaw_weight).to(device) for scheme in (frames.scheme, IBUG68)
+    )
+    gan_from, i2l_from, mesh_from = (
+        round(start * config.steps) for start in (config.gan_start, config.i2l_start, config.perceptual_start)
+    )
     # Of the whole batch: pictures, those that Omega looks at, those that D looks at.
     strangers = config.converted if len(frames.foreign) else 0
     paired = config.batch + (strangers if config.paired else 0)
@@ -136,6 +152,14 @@ def train_tl2f(
             pictures = batch.pictures.to(device, memory_format=torch.channels_last)  # (P, 3, H, W)
             start = len(asked) - len(pictures)  # of those with a picture
             landmarks = batch.landmarks[start:].to(device)  # (P, N, 2)
+            if teachers.mesh is not None:
+                # What a bent frame shows is where the mesh sees it, not where the spline was to put it.
+                with torch.no_grad():
+                    real_sight = teachers.mesh(pictures, teachers.mesh.find(pictures, landmarks, frames.scheme))
+                if frames.scheme == IBUG68:
+                    shown = torch.where(batch.bent[:, None, None].to(device), real_sight.landmarks, landmarks)
+                    asked = torch.cat([asked[:start], asked[start:] + (shown - landmarks).cpu()])
+                    landmarks = shown
 
             with autocast(device):
                 made = generator((asked + batch.jitter).to(device))
@@ -145,20 +169,28 @@ def train_tl2f(
             terms = {"l2i": share(paired) * l2i(made[start:], pictures, pixels)}
             loss = config.l2i * terms["l2i"]
 
+            if teachers.mesh is not None and step >= mesh_from:
+                sight = teachers.mesh(made[start:], real_sight.places)
+                terms["perceptual"] = share(paired) * perceptual(sight.features, real_sight.features)
+                terms["seen"] = share(paired) * i2l(sight.landmarks, real_sight.landmarks, seen_weights)
+                terms["opening"] = share(paired) * opening_distance(sight.landmarks, real_sight.landmarks, IBUG68)
+                loss = loss + config.perceptual * terms["perceptual"] + config.seen * terms["seen"]
+                loss = loss + config.opening * terms["opening"]
+
             # Omega reads the landmarks off what was made: bent frames first, which are hardest.
             if teachers.omega is not None and config.i2l > 0 and step >= i2l_from:
                 with autocast(device):
                     found, _ = teachers.omega(made[start : start + take(seen)])
                 wanted = landmarks[: take(seen)]
                 terms["i2l"] = share(seen) * i2l(found, wanted, weights)
-                terms["opening"] = share(seen) * opening_distance(found, wanted, frames.scheme)
-                loss = loss + config.i2l * terms["i2l"] + config.opening * terms["opening"]
+                loss = loss + config.i2l * terms["i2l"]
 
             if adversarial:
                 # D learns to tell filmed from made ...
-                real, fake = pictures[: take(judged)], made[: take(judged)]  # converted landmarks come first
-                guide = trust[: take(judged)]
-                judge = guide * focus_pixels(landmarks[: take(judged)], config.gan_reach)
+                view = partial(cut_windows, begin=batch.windows[: take(judged)], side=config.gan_window)
+                real, fake = view(pictures[: take(judged)]), view(made[: take(judged)])  # converted ones come first
+                guide = view(trust[: take(judged)])
+                judge = guide * view(focus_pixels(landmarks[: take(judged)], config.gan_reach))
                 with autocast(device):
                     logits, features = critic(torch.cat([real, fake.detach()]))
                 real_logits, made_logits = logits.float().chunk(2)
