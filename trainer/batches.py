@@ -37,6 +37,7 @@ class TargetFrames:
     converted: Tensor  # (m, N, 2) Psi_t(Phi(L_s)) when training began
     scheme: Scheme
     rule: CropRule
+    mesh_labelled: bool = False  # by the detector `mesh`, which can then label a bent frame too
 
     @cached_property
     def alike(self) -> Tensor:
@@ -153,7 +154,7 @@ def _place_windows(landmarks: Tensor, side: int) -> Tensor:
 
 
 def cut_windows(maps: Tensor, begin: Tensor, side: int) -> Tensor:
-    """Windows of `side` cells that begin at the cells `begin` (B, 2) of pictures or maps (B, C, S, S), S // CELLS a cell."""
+    """Windows of pictures or maps (B, C, S, S): `side` cells of S / CELLS, from the cells `begin` (B, 2) on."""
     cell = maps.shape[-1] // CELLS
     return torch.stack(
         [

@@ -90,6 +90,9 @@ class TL2FTraining(_Frozen):
         default=16, ge=1, le=32, description="Side of the window on the face that D sees of a picture, in 32nds of it."
     )
     feature_matching: float = Field(default=2.0, ge=0)
+    relabel: bool = Field(
+        default=True, description="Ask for a bent frame where the mesh sees it, of targets that the mesh labelled."
+    )
     perceptual: float = Field(default=1.0, ge=0, description="Weight of what the mesh's features tell apart.")
     seen: float = Field(default=1.0, ge=0, description="Weight of where the mesh sees points, made against real.")
     opening: float = Field(default=12.0, ge=0, description="Weight of how far it sees lips and lids stand apart.")
@@ -116,6 +119,11 @@ class TL2FTraining(_Frozen):
     feature_weight: float = Field(default=9.0, ge=1, description="Weight of lips and lids in I2L.")
     jaw_weight: float = Field(default=0.5, gt=0, description="Weight of the jaw in I2L.")
     ema: float = Field(default=0.997, ge=0, lt=1, description="Decay of the averaged Theta, which is what is exported.")
+
+    @property
+    def needs_mesh(self) -> bool:
+        """Whether the mesh is looked through in training."""
+        return self.relabel or max(self.perceptual, self.seen, self.opening) > 0
 
 
 class TrainingConfig(_Frozen):
@@ -170,6 +178,7 @@ PRESETS = {
             gan_loss="log",
             gan_reach=None,
             gan_window=32,
+            relabel=False,
             perceptual=0,
             seen=0,
             converter_learning_rate=1e-5,

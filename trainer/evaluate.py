@@ -25,7 +25,17 @@ from trainer.eyes import DETECTOR, Eyes, open_eyes
 from trainer.intervals import Estimate, average
 from trainer.results import EVERY, Driven, Evaluation, Figure, Task, hash_bundle, make_figure
 from trainer.served import serve
-from trainer.trials import Estimates, Identity, can_drive, try_cross, try_cycle, try_filmed, try_own, try_stills
+from trainer.trials import (
+    Estimates,
+    Identity,
+    can_drive,
+    try_cross,
+    try_cycle,
+    try_filmed,
+    try_own,
+    try_second,
+    try_stills,
+)
 
 Shown = dict[tuple[str, str, str], Sequence[Image8]]
 """The pictures that the report shows, by system, driver and target."""
@@ -95,6 +105,9 @@ def evaluate(
         results = Results()
         for target in material.manifests:
             results.add(FILMED, "own", target, target, try_filmed(material.clips[target], eyes, material.identity))
+        readable = {name: try_second(clip, eyes) for name, clip in material.clips.items()}
+        for driver, target in material.list_pairs():
+            results.add(FILMED, "cross", driver, target, readable[driver])
         for system in systems:
             run_trials(system, material, eyes, results)
     notes = () if previous else ("The previous release was not measured: no checkout of it was given (`--previous`).",)

@@ -28,11 +28,13 @@ DETECTOR = "mesh"
 class Sight:
     """What is seen in a picture: the largest face's landmarks (N, 2) in crop units, where there is one.
 
-    `descriptor` (128,) of the face, where it was asked for: at these landmarks, or where a face was expected.
+    `descriptor` (128,) of the face, where it was asked for: at these landmarks, or where a face was expected. `second`
+    (68, 2) are the landmarks that another reader finds there, in crop units.
     """
 
     landmarks: Points | None
     descriptor: NDArray[np.float64] | None = None
+    second: Points | None = None
 
 
 class Eyes(Protocol):
@@ -43,7 +45,7 @@ class Eyes(Protocol):
         """Of the landmarks seen."""
 
     def look(self, picture: Image8, expected: Points | None = None) -> Sight:
-        """Look at a picture (S, S, 3); with `expected` (N, 2), crop units, tell whose face it is besides."""
+        """Look at a picture (S, S, 3); with `expected` (N, 2), crop units, tell all that Sight has."""
 
 
 class OwnEyes:
@@ -62,7 +64,8 @@ class OwnEyes:
         found: Points | None = (faces[0].landmarks / size).astype(np.float32) if faces else None
         if expected is None or self.recognizer is None:
             return Sight(found)
-        return Sight(found, self.recognizer.describe(picture, (expected if found is None else found) * size))
+        there = (expected if found is None else found) * size
+        return Sight(found, self.recognizer.describe(picture, there), self.recognizer.read(picture, there) / size)
 
 
 class PooledEyes:

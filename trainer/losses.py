@@ -79,8 +79,8 @@ def feature_matching(made: Sequence[Tensor], real: Sequence[Tensor], weights: Te
 
 
 def perceptual(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
-    """Mean absolute difference of a fixed network's features for a made and for its real picture, layer by layer in
-    units of the real ones' mean (Johnson et al. 2016; not in the paper)."""
+    """Mean absolute difference of a fixed network's features for a made and for its real picture, in units of the
+    real ones' mean, each layer counting alike (Johnson et al. 2016; not in the paper)."""
     return torch.stack(
         [F.l1_loss(ours, theirs) / theirs.abs().mean().clamp_min(1e-6) for ours, theirs in zip(made, real, strict=True)]
     ).mean()

@@ -20,6 +20,7 @@ from shared.detectors.mesh import (
     REGION_SCALE,
     RIGHT_EYE_CORNERS,
     RIGHT_LIDS,
+    find_network,
 )
 from shared.landmarks import Scheme
 from trainer.networks.onnx_graph import OnnxGraph
@@ -74,10 +75,14 @@ class Sight:
 class MeshTeacher(nn.Module):
     """The mesh and its eye network, their weights held fixed."""
 
+    vertices: Tensor
+
     def __init__(self, models: Path) -> None:
+        """Read the networks from the folder `models`. Raises DetectorUnavailableError where they are not there."""
         super().__init__()
-        self.mesh = OnnxGraph(models / "face_mesh.onnx", start="input_1")
-        self.eye = OnnxGraph(models / "eye.onnx", start="input_1")
+        self.mesh, self.eye = (
+            OnnxGraph(find_network(models / name), start="input_1") for name in ("face_mesh.onnx", "eye.onnx")
+        )
         first = torch.tensor([vertices[0] for vertices in MESH_TO_IBUG68])
         last = torch.tensor([vertices[-1] for vertices in MESH_TO_IBUG68])
         self.register_buffer("vertices", torch.stack([first, last]), persistent=False)

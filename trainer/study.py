@@ -53,6 +53,7 @@ TERMS: Mapping[str, Changes] = {
     "all terms": {},
     "without L2I": {"l2i": 0.0},
     "without I2L": {"i2l": 0.0},
+    "without what the mesh sees": {"perceptual": 0.0, "seen": 0.0, "opening": 0.0},
     "without L2I-gan": {"l2i_gan": 0.0, "feature_matching": 0.0},
     "without feature matching": {"feature_matching": 0.0},
     "converter not trained on": {"converter_learning_rate": 0.0},
@@ -70,7 +71,10 @@ CONVERTER_TERMS: Mapping[str, Changes] = {
 
 DEPARTURES: Mapping[str, Changes] = {
     "the default recipe": {},
-    "no openings in I2L": {"opening": 0.0},
+    "no openings": {"opening": 0.0},
+    "no points of the mesh": {"seen": 0.0},
+    "no features of the mesh": {"perceptual": 0.0},
+    "bent frames labelled by the spline": {"relabel": False},
     "no bent frames": {"warped": 0.0},
     "no rare frames": {"rare": 0.0},
     "eyes and lips weigh as the rest": {"detail_weight": 1.0, "feature_weight": 1.0},
@@ -78,7 +82,7 @@ DEPARTURES: Mapping[str, Changes] = {
     "jitter of 0.001": {"noise": 0.001},
     "no weight decay": {"weight_decay": 0.0},
     "no average of the weights": {"ema": 0.0},
-    "D judges the whole crop": {"gan_reach": None},
+    "D judges the whole crop": {"gan_reach": None, "gan_window": 32},
     "logarithmic GAN loss": {"gan_loss": "log"},
     "no spectral norm": {"discriminator": DiscriminatorConfig(spectral_norm=False)},
     "RMSProp": {"optimiser": "rmsprop"},

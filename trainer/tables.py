@@ -75,6 +75,7 @@ BRIEF = (0, 3, 4, 5)
 """Of MOVING, where there is no room for all: mouth, left eye, brows, yaw."""
 
 MOVING = tuple(Column(title, "cross", f"moving_{name}", 2) for title, name in _EXPRESSION)
+SECOND = tuple(Column(title, "cross", f"second_{name}", 2) for title, name in _EXPRESSION)
 STILLS = (
     Column("distance to target ↓", "stills", "id", 2),
     Column("distance to stranger ↑", "stills", "id_to_source", 2),
@@ -113,6 +114,13 @@ def build_tables(evaluation: Evaluation) -> list[Table]:
             "The same, on the seconds in which the driver's measure spreads over more than the detector's noise.",
             [column.title for column in MOVING],
             _list_groups(evaluation, "cross", MOVING, mean=True),
+        ),
+        Table(
+            "Expression kept, read by another detector",
+            "All frames: the driver's measure, and what dlib's 68-point predictor reads on the result. The first row is "
+            "what it reads on the driver's own frames.",
+            [column.title for column in SECOND],
+            _list_groups(evaluation, "cross", SECOND, mean=True),
         ),
         Table(
             f"{evaluation.stills} faces of strangers, on photos",

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from shared.detectors.manifest import HOURGLASS
+from shared.detectors.mesh import MeshDetector
 from shared.landmarks import get_scheme
 from trainer.batches import TargetFrames
 from trainer.config import ConverterTraining, TL2FTraining, TrainingConfig
@@ -16,9 +17,9 @@ from trainer.dataset import FrameDataset, list_datasets
 from trainer.device import pick_device
 from trainer.errors import TargetError
 from trainer.export import export_bundle
+from trainer.mesh_teacher import MeshTeacher
 from trainer.networks.converter import Converter
 from trainer.networks.tl2f import PICTURE_SIZE, TL2F
-from trainer.mesh_teacher import MeshTeacher
 from trainer.omega import load_teacher
 from trainer.processes import ALONE, Processes
 from trainer.train_converter import ConverterLesson, ConverterModel, Identity, make_identity, train_converter
@@ -47,6 +48,7 @@ class Course:
     def train_generator(self, config: TL2FTraining, folder: Path) -> tuple[TL2F, Converter]:
         """Theta, and the converter trained on beside it, which all targets of the same data begin with."""
         omega = load_teacher(self.models_dir / HOURGLASS, self.lesson.scheme) if config.i2l > 0 else None
+        mesh = MeshTeacher(self.models_dir / MeshDetector.name) if config.needs_mesh else None
         shown = ", ".join(f"{name} ({len(each.landmarks)} frames)" for name, each in self.lesson.identities.items())
         print(f"Landmark converter: learning from {shown}.")
         model = self.train_converter(self.lesson.config, self.runs_dir / f"converter-{self.learned_from}")
@@ -63,7 +65,6 @@ class Course:
             scheme=self.lesson.scheme,
             rule=self.lesson.rule,
         )
-        mesh = MeshTeacher(self.models_dir / "mesh") if config.perceptual > 0 else None
         teachers = Teachers(self.lesson, omega, mesh)
         seed = self.config.seed
         return train_tl2f(target, frames, model, teachers, config, seed, self.device, folder, self.processes)

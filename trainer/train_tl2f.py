@@ -29,11 +29,11 @@ from trainer.log import LOG_STEPS, open_log
 from trainer.losses import (
     feature_matching,
     i2l,
-    perceptual,
     l2i,
     l2i_gan_discriminator,
     l2i_gan_generator,
     opening_distance,
+    perceptual,
 )
 from trainer.mesh_teacher import MeshTeacher
 from trainer.networks.converter import Converter
@@ -54,7 +54,7 @@ class Teachers:
 
     lesson: ConverterLesson
     omega: Hourglass | None  # None where i2l is 0
-    mesh: MeshTeacher | None = None  # None where perceptual is 0
+    mesh: MeshTeacher | None = None  # None where the configuration needs none
 
 
 def train_tl2f(
@@ -156,7 +156,7 @@ def train_tl2f(
                 # What a bent frame shows is where the mesh sees it, not where the spline was to put it.
                 with torch.no_grad():
                     real_sight = teachers.mesh(pictures, teachers.mesh.find(pictures, landmarks, frames.scheme))
-                if frames.scheme == IBUG68:
+                if config.relabel and frames.mesh_labelled:
                     shown = torch.where(batch.bent[:, None, None].to(device), real_sight.landmarks, landmarks)
                     asked = torch.cat([asked[:start], asked[start:] + (shown - landmarks).cpu()])
                     landmarks = shown

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from shared.bundle import BundleManifest
-from shared.landmarks import CONVERSIONS, Scheme, get_scheme
+from shared.landmarks import CONVERSIONS, IBUG68, Scheme, get_scheme
 from shared.pixels import Image8
 from trainer.baselines import Shot, System
 from trainer.clips import KEPT, Clip, Still, measure_kept
@@ -109,8 +109,9 @@ def try_cross(system: System, clip: Clip, manifest: BundleManifest, eyes: Eyes, 
     series = collect(rows)
     means = {name: estimate_mean(series[name], clip.timeline) for name in ("face_found", "id") if name in series}
     figures = {name: each for name, each in means.items() if each is not None}
+    kept = estimate_kept(clip, {name: series[name] for name in KEPT if name in series})
     return Crossed(
-        figures | estimate_kept(clip, {name: series[name] for name in KEPT if name in series}),
+        figures | kept | estimate_second(clip, sights),
         sights,
         [picture for column in columns if (picture := seen[column][1]) is not None],
     )
@@ -125,6 +126,22 @@ def estimate_kept(clip: Clip, found: Mapping[str, NDArray[np.float64]]) -> Estim
         there = estimate_rank_correlation(clip.measures[name][moving], values[moving], clip.timeline.keep(moving))
         figures |= {key: each for key, each in ((name, everywhere), (f"moving_{name}", there)) if each is not None}
     return figures
+
+
+def try_second(clip: Clip, eyes: Eyes) -> Estimates:
+    """What the second reader makes of the driver's own frames: how well it reads the driver at all."""
+    with ThreadPoolExecutor(count_workers()) as threads:
+        return estimate_second(clip, list(threads.map(eyes.look, clip.crops, clip.units)))
+
+
+def estimate_second(clip: Clip, sights: Sequence[Sight]) -> Estimates:
+    """Rank correlation of each measure, driver against what the second reader finds, over all frames."""
+    rows = [{} if sight.second is None else dict(measure_kept(sight.second, IBUG68)) for sight in sights]
+    series = collect([{name: float(value) for name, value in row.items()} for row in rows])
+    estimates = {
+        name: estimate_rank_correlation(clip.measures[name], values, clip.timeline) for name, values in series.items()
+    }
+    return {f"second_{name}": each for name, each in estimates.items() if each is not None}
 
 
 def try_cycle(

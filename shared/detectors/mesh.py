@@ -77,17 +77,22 @@ class MeshFace:
         return DetectedFace(reduce_mesh(self.points), self.score, bound_mesh(self.points))
 
 
-def open_session(path: Path, threads: int) -> ort.InferenceSession:
-    """Open one ONNX file on the CPU; idle threads sleep, since a service has other work for the cores."""
+def find_network(path: Path) -> Path:
+    """The path of one ONNX file. Raises DetectorUnavailableError where it is not there."""
     if not path.is_file():
         raise DetectorUnavailableError(
             f"{path.name} is not in {path.parent}; `python -m trainer.convert_mesh` makes models/mesh again"
         )
+    return path
+
+
+def open_session(path: Path, threads: int) -> ort.InferenceSession:
+    """Open one ONNX file on the CPU; idle threads sleep, since a service has other work for the cores."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(find_network(path), options, providers=["CPUExecutionProvider"])
 
 
 class MeshDetector:

@@ -12,7 +12,16 @@ from shared.landmarks import IBUG68
 from shared.pixels import to_network
 from tests.fixtures.acted import act, paint
 from tests.trainer.tiny_training import TL2F_TRAINING, make_frames
-from trainer.batches import Batch, TargetFrames, draw_batch, focus_pixels, trust_pixels, weigh_pixels
+from trainer.batches import (
+    CELLS,
+    Batch,
+    TargetFrames,
+    cut_windows,
+    draw_batch,
+    focus_pixels,
+    trust_pixels,
+    weigh_pixels,
+)
 from trainer.identities import Retarget, detail_points
 from trainer.warp import warp_pictures
 
@@ -148,3 +157,27 @@ def test_d_judges_the_face_and_what_lies_about_it() -> None:
     assert near[:, 0, 0, 0].max() < 0.05
     assert (far >= near).all()
     assert torch.equal(focus_pixels(landmarks, None), torch.ones(2, 1, 32, 32))
+
+
+def test_windows_lie_somewhere_on_the_face() -> None:
+    batch = draw(make_frames(16), batch=200, gan_window=12)
+    assert batch.windows.shape == (200, 2)
+    assert batch.windows.min() >= 0
+    assert batch.windows.max() <= CELLS - 12
+    middle = (batch.windows + 6) / CELLS
+    assert (middle > batch.landmarks.amin(dim=1) - 0.02).all()
+    assert (middle < batch.landmarks.amax(dim=1) + 0.02).all()
+    assert len(batch.windows.unique(dim=0)) > 20
+    assert draw(make_frames(16), gan_window=CELLS).windows.max() == 0
+
+
+def test_a_window_is_cut_from_pictures_and_maps_alike() -> None:
+    size = 2 * CELLS
+    picture = torch.arange(size * size).view(1, 1, size, size).expand(2, 3, -1, -1)
+    begin = torch.tensor([[0, 0], [3, 5]])  # x and y in cells, of two pixels here
+    cut = cut_windows(picture, begin, side=4)
+    assert cut.shape == (2, 3, 8, 8)
+    assert cut[0, 2, 0, 0] == 0
+    assert cut[1, 0, 0, 0] == 10 * size + 6
+    assert cut[1, 0, 7, 7] == 17 * size + 13
+    assert cut_windows(picture[..., ::2, ::2], begin, side=4).shape == (2, 3, 4, 4)

@@ -16,6 +16,7 @@ from trainer.losses import (
     l2l,
     landmark_distance,
     opening_distance,
+    perceptual,
     x_l2l,
 )
 from trainer.networks.hourglass import read_heatmaps
@@ -167,6 +168,13 @@ def test_feature_matching_counts_each_layer_alike_and_leaves_the_real_alone() ->
 
 def random_faces(seed: int) -> Tensor:
     return torch.randn(2, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+
+
+def test_perceptual_counts_each_layer_in_units_of_its_real_features() -> None:
+    real = [torch.tensor([1.0, 1.0]), torch.tensor([4.0, -2.0])]
+    made = [torch.tensor([2.0, 1.0]), torch.tensor([4.0, 4.0])]
+    assert perceptual(made, real).item() == pytest.approx((0.5 / 1 + 3 / 3) / 2)
+    assert perceptual(real, real).item() == 0
 
 
 def test_gradients_agree_with_finite_differences() -> None:

@@ -49,6 +49,10 @@ TINY = TrainingConfig(
         gan_start=0.1,
         i2l_start=0.05,
         i2l_pictures=1,
+        relabel=False,
+        perceptual=0.0,
+        seen=0.0,
+        opening=0.0,
     ),
 )
 OTHER = stretch(FACE, "right_eye", 1.2, 1.2)
@@ -86,6 +90,15 @@ def write_omega(dataset: FrameDataset, models_dir: Path) -> None:
 
 def without_omega(config: TrainingConfig) -> TrainingConfig:
     return config.model_copy(update={"tl2f": config.tl2f.model_copy(update={"i2l": 0.0})})
+
+
+def test_a_mesh_that_is_not_there_is_said_before_training(tmp_path: Path) -> None:
+    ada = FrameDataset(write_dataset(tmp_path / "data", "ada", film_points(24)))
+    write_omega(ada, tmp_path / "models")
+    config = TINY.model_copy(update={"tl2f": TINY.tl2f.model_copy(update={"seen": 1.0})})
+    with pytest.raises(DetectorUnavailableError, match=r"face_mesh\.onnx is not in"):
+        train_target("ada", config, "cpu", tmp_path / "data", tmp_path / "runs", tmp_path / "models")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_killed_run_goes_on_and_ends_in_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

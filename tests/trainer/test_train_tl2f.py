@@ -9,6 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from shared.bundle import read_bundle
+from shared.landmarks import IBUG68
 from tests.trainer.tiny_training import (
     CONVERTER,
     TL2F_TRAINING,
@@ -23,12 +25,15 @@ from tests.trainer.tiny_training import (
     train,
 )
 from trainer import train_tl2f as module
-from trainer.batches import TargetFrames
+from trainer.batches import Batch, TargetFrames
 from trainer.config import TL2FTraining
 from trainer.errors import CheckpointError
+from trainer.mesh_teacher import MeshTeacher
 from trainer.networks.converter import Converter
 from trainer.networks.tl2f import TL2F, TL2FConfig
 from trainer.train_tl2f import Teachers, update_average
+
+MODELS = Path(__file__).parents[2] / "models"
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +140,74 @@ def test_without_i2l_no_omega_is_needed(frames: TargetFrames, teachers: Teachers
     assert_same(theta.state_dict(), other.state_dict())
 
 
+# What the mesh sees
+
+
+@pytest.fixture(scope="module")
+def mesh() -> MeshTeacher:
+    return MeshTeacher(MODELS / "mesh")
+
+
+@pytest.fixture(scope="module")
+def filmed() -> TargetFrames:
+    """A real face, twelve times, with the landmarks that it has."""
+    with Image.open(MODELS / "franck" / "reference.jpg") as picture:
+        crops = np.stack([np.asarray(picture)] * 12)
+    neutral = torch.tensor(np.array(read_bundle(MODELS / "franck").neutral, np.float32))
+    landmarks = neutral + 1e-3 * torch.randn(12, 68, 2, generator=torch.Generator().manual_seed(0))
+    return replace(make_frames(), landmarks=landmarks, crops=crops, neutral=neutral, mesh_labelled=True)
+
+
+@pytest.mark.parametrize("relabel", [True, False])
+def test_a_bent_frame_is_asked_for_where_the_mesh_sees_it(
+    filmed: TargetFrames,
+    teachers: Teachers,
+    mesh: MeshTeacher,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    relabel: bool,
+) -> None:
+    drawn: list[Batch] = []
+    asked: list[torch.Tensor] = []
+    draw_batch, weigh_pixels = module.draw_batch, module.weigh_pixels
+
+    def draw(*given: Any) -> Batch:
+        drawn.append(draw_batch(*given))
+        return drawn[-1]
+
+    def weigh(landmarks: torch.Tensor, *given: Any) -> torch.Tensor:
+        asked.append(landmarks)
+        return weigh_pixels(landmarks, *given)
+
+    monkeypatch.setattr(module, "draw_batch", draw)
+    monkeypatch.setattr(module, "weigh_pixels", weigh)
+    config = change(steps=1, batch=4, warped=0.5, relabel=relabel)
+    train(filmed, tmp_path, config, replace(teachers, mesh=mesh))
+    batch = drawn[0]
+    assert batch.bent.any()
+    assert not batch.bent.all()
+    seen = mesh(batch.pictures, mesh.find(batch.pictures, batch.landmarks, IBUG68)).landmarks
+    expected = torch.where(batch.bent[:, None, None], seen, batch.landmarks) if relabel else batch.landmarks
+    torch.testing.assert_close(asked[0], expected, atol=1e-4, rtol=0)
+    assert (seen - batch.landmarks)[batch.bent].norm(dim=2).mean() > 0.002  # half a pixel: it does make a difference
+
+
+def test_what_the_mesh_sees_is_asked_for_in_its_phase(
+    filmed: TargetFrames, teachers: Teachers, mesh: MeshTeacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of: list[int] = []
+    original = module.perceptual
+
+    def record(made: Any, real: Any) -> torch.Tensor:
+        of.append(len(made[0]))
+        return original(made, real)
+
+    monkeypatch.setattr(module, "perceptual", record)
+    config = change(steps=4, gan_start=1.0, i2l=0.0, perceptual_start=0.5)
+    train(filmed, tmp_path, config, replace(teachers, mesh=mesh))
+    assert of == [3, 3]  # every picture of the last two of four steps
+
+
 # What each gradient reaches
 
 SILENT = CONVERTER.model_copy(update={"l2l": 0.0, "x_l2l": 0.0, "transfer": 0.0})
@@ -142,6 +215,8 @@ ONE_STEP = {
     "steps": 1,
     "l2i": 0.0,
     "i2l": 0.0,
+    "perceptual": 0.0,
+    "seen": 0.0,
     "opening": 0.0,
     "l2i_gan": 0.0,
     "feature_matching": 0.0,
@@ -154,7 +229,7 @@ def learn_from(
     term: dict[str, float], frames: TargetFrames, folder: Path, rate: float = 5e-5
 ) -> tuple[TL2F, Converter, dict[str, bool]]:
     """Theta and converter after one step of nothing but these terms, and whether Theta, Phi and each Psi moved."""
-    teachers = make_teachers(SILENT)
+    teachers = replace(make_teachers(SILENT), mesh=MeshTeacher(MODELS / "mesh") if "perceptual_start" in term else None)
     config = change(**ONE_STEP | term, converter_learning_rate=rate, warped=0.0, weight_decay=0.0)
     theta, converter = train(frames, folder, config, teachers)
     torch.manual_seed(3)
@@ -182,10 +257,12 @@ def test_no_term_moves_nothing(frames: TargetFrames, tmp_path: Path) -> None:
     "term",
     [
         {"i2l": 1.0, "i2l_start": 0.0},
-        {"opening": 1.0, "i2l": 1e-12, "i2l_start": 0.0},
         {"l2i_gan": 1.0},
         {"feature_matching": 1.0},
         {"l2i": 1.0},
+        {"perceptual": 1.0, "perceptual_start": 0.0},
+        {"seen": 1.0, "perceptual_start": 0.0},
+        {"opening": 1.0, "perceptual_start": 0.0},
     ],
 )
 def test_a_term_reaches_theta_and_through_it_phi_and_psi(

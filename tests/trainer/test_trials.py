@@ -1,6 +1,7 @@
 """The trials on systems of known worth: one that makes what is asked, one that never moves, one without pictures."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from trainer.clips import KEPT, Clip, Still, open_clip
 from trainer.dataset import SPLITS, FrameDataset
 from trainer.errors import ScoredFolderError
 from trainer.eyes import Sight
-from trainer.trials import Identity, try_cross, try_cycle, try_filmed, try_own, try_stills
+from trainer.trials import Identity, try_cross, try_cycle, try_filmed, try_own, try_second, try_stills
 
 SIZE = 48
 
@@ -36,6 +37,19 @@ class Memory:
     def look(self, picture: Image8, expected: Points | None = None) -> Sight:
         descriptor = None if expected is None else np.full(128, picture.mean() / 255)
         return Sight(self.known.get(picture.tobytes()), descriptor)
+
+
+class Contrary(Memory):
+    """Eyes whose second reading takes an open mouth for a shut one: the inner lips have traded places."""
+
+    def look(self, picture: Image8, expected: Points | None = None) -> Sight:
+        seen = super().look(picture, expected)
+        if seen.landmarks is None or expected is None:
+            return seen
+        upper, lower = (list(each) for each in IBUG68.openings["mouth"])
+        second = seen.landmarks.copy()
+        second[upper], second[lower] = seen.landmarks[lower], seen.landmarks[upper]
+        return replace(seen, second=second)
 
 
 class Painter:
@@ -147,6 +161,22 @@ def test_an_expression_that_arrives_and_one_that_does_not(
     assert crossed.figures["id"].value == pytest.approx((1 - shown) * np.sqrt(128), rel=0.05)
     statue = try_cross(Statue(memory), clips["ada"], bundles["bob"], memory, IDENTITY)
     assert statue.figures["mouth"].value == 0
+
+
+def test_expression_is_read_a_second_time(
+    clips: Mapping[str, Clip], bundles: Mapping[str, BundleManifest], memory: Memory
+) -> None:
+    contrary = Contrary()
+    contrary.known = memory.known
+    figures = try_cross(Painter(contrary), clips["ada"], bundles["bob"], contrary, IDENTITY).figures
+    assert figures["mouth"].value == pytest.approx(1, abs=0.01)
+    assert figures["second_mouth"].value == pytest.approx(-1, abs=0.01)
+    assert figures["second_yaw"].value == pytest.approx(1, abs=0.01)
+    filmed = try_second(clips["ada"], contrary)
+    assert filmed["second_mouth"].value == pytest.approx(-1, abs=0.01)
+    assert set(filmed) == {f"second_{name}" for name in KEPT}
+    once = try_cross(Painter(memory), clips["ada"], bundles["bob"], memory, IDENTITY).figures
+    assert not [name for name in once if name.startswith("second_")]
 
 
 def test_the_cycle_there_and_back(

@@ -64,11 +64,11 @@ def _key(name: str) -> str:
 
 
 def _conv(given: list[Tensor], attributes: Attributes) -> Tensor:
-    value, weight, *bias = given
+    value, weight, bias = given
     top, left, bottom, right = attributes["pads"]
     if (top, left) != (bottom, right):
         value, top, left = F.pad(value, (left, right, top, bottom)), 0, 0
-    return F.conv2d(value, weight, *bias, attributes["strides"], (top, left), groups=attributes["group"])
+    return F.conv2d(value, weight, bias, attributes["strides"], (top, left), groups=attributes["group"])
 
 
 def _pad(given: list[Tensor], attributes: Attributes) -> Tensor:
