@@ -13,7 +13,7 @@ from shared.geometry import CropRule
 from shared.landmarks import Scheme
 from shared.pixels import Image8, to_network
 from trainer.config import TL2FTraining
-from trainer.identities import Retarget, exaggerate, recrop, turn_roll
+from trainer.identities import Retarget, exaggerate, part_lips, recrop, turn_roll
 from trainer.warp import warp_pictures
 
 OPENINGS = ("mouth", "right_eye", "left_eye")
@@ -122,7 +122,7 @@ def _plan_batch(
     rare = torch.multinomial(frames.rarity, config.batch, replacement=True)
     chosen = torch.where(torch.rand(config.batch) < config.rare, rare, chosen)
     own = frames.landmarks[chosen]
-    acted = exaggerate(own, frames.neutral, retarget, spread=0.45)
+    acted = part_lips(exaggerate(own, frames.neutral, retarget, spread=0.45), frames.scheme, spread=0.016)
     # No two features keep their filmed ratio: Theta is to draw each from its own points, not to know the frame by all.
     shapes = retarget.vary(frames.neutral.expand_as(own), size=0.08, shift=0.012)
     acted = turn_roll(retarget.move(acted, frames.neutral, shapes), spread=0.07)

@@ -72,6 +72,25 @@ def exaggerate(landmarks: Tensor, neutral: Tensor, retarget: Retarget, spread: f
     return result
 
 
+def part_lips(landmarks: Tensor, scheme: Scheme, spread: float) -> Tensor:
+    """Landmarks (B, N, 2) with the lips further apart, or nearer, by a gap of this standard deviation in crop units.
+
+    A shut mouth has no motion of its own to exaggerate. The lips' middle moves most, the corners not at all.
+    """
+    upper, lower = (list(each) for each in scheme.openings["mouth"])
+    lips = list(pick(scheme, ("outer_lips", "inner_lips")))
+    middle = (landmarks[:, upper].mean(dim=1) + landmarks[:, lower].mean(dim=1)) / 2  # (B, 2)
+    x, y = (landmarks[:, lips] - middle[:, None]).unbind(dim=-1)  # (B, n)
+    side = y.sign()
+    side[:, [lips.index(point) for point in upper]] = -1.0  # also where the lips touch, or cross by noise
+    side[:, [lips.index(point) for point in lower]] = 1.0
+    taper = 1 - (x / x.abs().amax(dim=1, keepdim=True).clamp_min(1e-6)).square()
+    gap = torch.randn(len(landmarks), 1) * spread
+    parted = landmarks.clone()
+    parted[:, lips, 1] += side * taper * gap / 2
+    return parted
+
+
 def turn_roll(landmarks: Tensor, spread: float) -> Tensor:
     """Landmarks (B, N, 2) turned about the crop's centre by angles of this standard deviation, in radians."""
     angle = torch.randn(len(landmarks)) * spread

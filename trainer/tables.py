@@ -117,8 +117,8 @@ def build_tables(evaluation: Evaluation) -> list[Table]:
         ),
         Table(
             "Expression kept, read by another detector",
-            "All frames: the driver's measure, and what dlib's 68-point predictor reads on the result. The first row is "
-            "what it reads on the driver's own frames.",
+            "All frames: the driver's measure, and what dlib's 68-point predictor reads on the result. The first row: "
+            "the driver's own frames.",
             [column.title for column in SECOND],
             _list_groups(evaluation, "cross", SECOND, mean=True),
         ),

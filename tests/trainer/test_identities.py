@@ -18,6 +18,7 @@ from trainer.identities import (
     compress,
     detail_points,
     exaggerate,
+    part_lips,
     recrop,
     turn_roll,
 )
@@ -102,6 +103,24 @@ def test_exaggeration_multiplies_a_features_motion_by_one_gain() -> None:
     gain = gap / (measure(frames, "mouth") - measure(neutral, "mouth"))
     assert (gain > 0).all()
     assert np.log(gain).std() == pytest.approx(0.3, rel=0.1)
+
+
+def test_lips_part_and_their_corners_stay() -> None:
+    faces = tensor(act()).repeat(2000, 1, 1)
+    torch.manual_seed(0)
+    parted = part_lips(faces, IBUG68, 0.02)
+    assert torch.equal(part_lips(faces, IBUG68, 0.0), faces)
+    lips = [*IBUG68.groups["outer_lips"], *IBUG68.groups["inner_lips"]]
+    others = [index for index in range(68) if index not in lips]
+    assert torch.equal(parted[:, others], faces[:, others])
+    assert torch.equal(parted[..., 0], faces[..., 0])
+    top, bottom = 62, 66  # the inner lips' middle
+    gap = (parted - faces)[:, bottom, 1] - (parted - faces)[:, top, 1]
+    assert gap.mean().item() == pytest.approx(0, abs=0.002)
+    assert gap.std().item() == pytest.approx(0.02, rel=0.1)
+    outer = (parted - faces)[:, 57, 1] - (parted - faces)[:, 51, 1]
+    torch.testing.assert_close(outer, gap, atol=1e-5, rtol=0.01)  # the whole lip moves
+    assert (parted - faces)[:, [48, 54]].abs().max() < 1e-4
 
 
 def test_turning_the_head_keeps_its_shape() -> None:
