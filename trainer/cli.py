@@ -97,7 +97,9 @@ def _add_train(commands: Commands) -> None:
     parser.add_argument("--one-person", action="store_true", help="the media show nobody else: keep every frame's face")
     parser.add_argument("--scheme", choices=sorted(SCHEMES), default="ibug68", help="landmark scheme (default: ibug68)")
     preset = parser.add_mutually_exclusive_group()
-    preset.add_argument("--preset", choices=("default", "quick", "paper"), default="default", help="sizes and schedule")
+    preset.add_argument(
+        "--preset", choices=("default", "quick", "refine", "paper"), default="default", help="sizes and schedule"
+    )
     preset.add_argument(
         "--quick",
         dest="preset",

@@ -129,8 +129,11 @@ class TL2FTraining(_Frozen):
 class TrainingConfig(_Frozen):
     """Everything that decides what a run learns, but its data."""
 
-    preset: Literal["default", "quick", "paper"] = "default"
+    preset: Literal["default", "quick", "refine", "paper"] = "default"
     seed: int = 0
+    begun_from: str | None = Field(
+        default=None, description="SHA-256 of the file of weights that Theta began with, where it was one."
+    )
     converter: ConverterTraining = ConverterTraining()
     tl2f: TL2FTraining = TL2FTraining()
 
@@ -145,6 +148,7 @@ PRESETS = {
         converter=ConverterTraining(steps=400),
         tl2f=TL2FTraining(steps=240, ema=0.98),
     ),
+    "refine": TrainingConfig(preset="refine", tl2f=TL2FTraining(gan_start=0, i2l_start=0, perceptual_start=0)),
     "paper": TrainingConfig(
         preset="paper",
         converter=ConverterTraining(

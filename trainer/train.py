@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from shared.bundle import read_bundle
 from shared.detectors.manifest import HOURGLASS
 from shared.detectors.mesh import MeshDetector
 from shared.landmarks import get_scheme
@@ -19,8 +20,8 @@ from trainer.errors import TargetError
 from trainer.export import export_bundle
 from trainer.mesh_teacher import MeshTeacher
 from trainer.networks.converter import Converter
-from trainer.networks.tl2f import PICTURE_SIZE, TL2F
-from trainer.omega import load_teacher
+from trainer.networks.tl2f import PICTURE_SIZE, TL2F, TL2FConfig
+from trainer.omega import load_teacher, read_weights
 from trainer.processes import ALONE, Processes
 from trainer.train_converter import ConverterLesson, ConverterModel, Identity, make_identity, train_converter
 from trainer.train_tl2f import Teachers, train_tl2f
@@ -45,8 +46,13 @@ class Course:
         lesson = ConverterLesson(self.lesson.identities, self.lesson.scheme, self.lesson.rule, config)
         return train_converter(lesson, self.config.seed, folder, self.processes)
 
-    def train_generator(self, config: TL2FTraining, folder: Path) -> tuple[TL2F, Converter]:
-        """Theta, and the converter trained on beside it, which all targets of the same data begin with."""
+    def train_generator(
+        self, config: TL2FTraining, folder: Path, weights: Mapping[str, torch.Tensor] | None = None
+    ) -> tuple[TL2F, Converter]:
+        """Theta, and the converter trained on beside it, which all targets of the same data begin with.
+
+        `weights` are what Theta begins with; None: Kaiming's.
+        """
         omega = load_teacher(self.models_dir / HOURGLASS, self.lesson.scheme) if config.i2l > 0 else None
         mesh = MeshTeacher(self.models_dir / MeshDetector.name) if config.needs_mesh else None
         shown = ", ".join(f"{name} ({len(each.landmarks)} frames)" for name, each in self.lesson.identities.items())
@@ -67,7 +73,7 @@ class Course:
         )
         teachers = Teachers(self.lesson, omega, mesh)
         seed = self.config.seed
-        return train_tl2f(target, frames, model, teachers, config, seed, self.device, folder, self.processes)
+        return train_tl2f(target, frames, model, teachers, config, seed, self.device, folder, self.processes, weights)
 
 
 def train_target(
@@ -81,14 +87,38 @@ def train_target(
 ) -> Path | None:
     """Train one target from its prepared dataset, and export it; the bundle's folder. Raises TrainerError.
 
-    Of several processes the first exports; for the others there is no bundle.
+    With the preset ``refine`` Theta begins as that of the target's bundle. Of several processes the first exports; for
+    the others there is no bundle.
     """
     course = prepare_course(target, config, device_name, data_dir, runs_dir, models_dir, processes)
     folder = runs_dir / f"{target}-{config.preset}-{course.learned_from}"
-    theta, converter = course.train_generator(course.config.tl2f, folder)
+    config, weights = course.config, None
+    if config.preset == "refine":
+        sha256, weights = read_theta(models_dir / target, config.tl2f.network)
+        config = config.model_copy(update={"begun_from": sha256})
+        folder = folder.with_name(f"{folder.name}-{sha256[:12]}")
+    theta, converter = course.train_generator(config.tl2f, folder, weights)
     if not processes.leads:
         return None
-    return export_bundle(course.dataset, converter, theta, course.config, models_dir)
+    return export_bundle(course.dataset, converter, theta, config, models_dir)
+
+
+def read_theta(folder: Path, network: TL2FConfig) -> tuple[str, dict[str, torch.Tensor]]:
+    """The weights of a bundle's Theta, and the SHA-256 of the file that holds them.
+
+    Raises TargetError where its network is another than `network`, and BundleError where there is no whole bundle.
+    """
+    file = read_bundle(folder).tl2f
+    theta = TL2F(network)
+    weights = read_weights(folder / file.file, set(theta.state_dict()))
+    try:
+        theta.load_state_dict(weights)
+    except RuntimeError as error:
+        raise TargetError(
+            f"The generator in {folder} has other widths than the recipe's, and can't be gone on from. Train the "
+            "target from the start, with --preset default."
+        ) from error
+    return file.sha256, weights
 
 
 def prepare_course(

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 from torch.autograd import backward
 from tqdm import tqdm
 
@@ -67,15 +67,19 @@ def train_tl2f(
     device: torch.device,
     folder: Path,
     processes: Processes = ALONE,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> tuple[TL2F, Converter]:
     """Train, going on from ``folder/tl2f.pt`` where there is one; curves and samples go to `folder` too.
 
-    `model` is trained on in place. Returns the averaged Theta, and Psi_t after Phi.
+    `model` is trained on in place; `weights` are what Theta begins with in place of Kaiming's. Returns the averaged
+    Theta, and Psi_t after Phi.
     """
     torch.manual_seed(seed)
     theta, discriminator = TL2F(config.network), PatchDiscriminator(config.discriminator)
     if config.whiten:
         theta.fit_whitening(frames.landmarks)
+    if weights is not None:
+        theta.load_state_dict(weights)
     for network in (theta, discriminator, *(each for each in (teachers.omega, teachers.mesh) if each is not None)):
         place(network, device, torch.channels_last)
     averaged = copy.deepcopy(theta).requires_grad_(False)
@@ -112,7 +116,7 @@ def train_tl2f(
     clock = CheckpointClock()
     retarget = Retarget(frames.scheme)
     details = list(detail_points(frames.scheme))
-    weights, seen_weights = (
+    point_weights, seen_weights = (
         weigh_points(scheme, config.feature_weight, config.jaw_weight).to(device) for scheme in (frames.scheme, IBUG68)
     )
     gan_from, i2l_from, mesh_from = (
@@ -182,7 +186,7 @@ def train_tl2f(
                 with autocast(device):
                     found, _ = teachers.omega(made[start : start + take(seen)])
                 wanted = landmarks[: take(seen)]
-                terms["i2l"] = share(seen) * i2l(found, wanted, weights)
+                terms["i2l"] = share(seen) * i2l(found, wanted, point_weights)
                 loss = loss + config.i2l * terms["i2l"]
 
             if adversarial:

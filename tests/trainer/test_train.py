@@ -34,6 +34,7 @@ from trainer.train import (
     fingerprint_converter,
     fit_to_scheme,
     gather_foreign,
+    read_theta,
     train_target,
 )
 from trainer.train_converter import ConverterModel, make_identity
@@ -99,6 +100,41 @@ def test_a_mesh_that_is_not_there_is_said_before_training(tmp_path: Path) -> Non
     with pytest.raises(DetectorUnavailableError, match=r"face_mesh\.onnx is not in"):
         train_target("ada", config, "cpu", tmp_path / "data", tmp_path / "runs", tmp_path / "models")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_refined_target_begins_as_its_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada = FrameDataset(write_dataset(tmp_path / "data", "ada", film_points(24)))
+    write_dataset(tmp_path / "data", "bob", film_points(24, OTHER, phase=1), size=16)
+    write_omega(ada, tmp_path / "models")
+    short = TINY.model_copy(update={"tl2f": TINY.tl2f.model_copy(update={"steps": 2})})
+
+    def train(preset: str, **changes: object) -> Path:
+        config = short.model_copy(update={"preset": preset, "tl2f": short.tl2f.model_copy(update=changes)})
+        bundle = train_target("ada", config, "cpu", tmp_path / "data", tmp_path / "runs", tmp_path / "models")
+        assert bundle is not None
+        return bundle
+
+    folder = train("default")
+    first = read_bundle(folder)
+    begun: list[object] = []
+    original = train_module.train_tl2f
+
+    def record(*given: object) -> object:
+        begun.append(given[-1])
+        return original(*given)
+
+    monkeypatch.setattr(train_module, "train_tl2f", record)
+    sha256, weights = read_theta(folder, short.tl2f.network)
+    train("refine", gan_start=0.0)
+    assert sha256 == first.tl2f.sha256
+    assert isinstance(begun[0], dict)
+    for name, value in weights.items():
+        assert torch.equal(begun[0][name], value), name
+    refined = read_bundle(folder)
+    assert refined.config["begun_from"] == first.tl2f.sha256
+    assert refined.tl2f.sha256 != first.tl2f.sha256
+    with pytest.raises(TargetError, match="has other widths than the recipe's"):
+        train("refine", network=TL2FConfig(hidden=4))
 
 
 def test_a_killed_run_goes_on_and_ends_in_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

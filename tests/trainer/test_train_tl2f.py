@@ -277,6 +277,19 @@ def test_where_no_landmarks_are_converted_the_converter_hears_nothing(tmp_path: 
     assert learn_from(term, make_frames(foreign=0), tmp_path)[2] == THETA_ALONE
 
 
+def test_theta_may_begin_with_given_weights(frames: TargetFrames, teachers: Teachers, tmp_path: Path) -> None:
+    torch.manual_seed(11)
+    given = TL2F(TL2F_TRAINING.network)
+    given.centre += 0.1
+    config = change(**ONE_STEP, weight_decay=0.0)
+    torch.manual_seed(7)
+    model = teachers.lesson.make_model()
+    theta, _ = module.train_tl2f(
+        "ada", frames, model, teachers, config, 3, torch.device("cpu"), tmp_path, weights=given.state_dict()
+    )
+    assert_same(theta.state_dict(), given.state_dict())
+
+
 def test_the_converters_own_terms_move_every_psi_and_not_theta(frames: TargetFrames, tmp_path: Path) -> None:
     teachers = make_teachers()
     config = change(**ONE_STEP)
