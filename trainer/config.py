@@ -78,12 +78,15 @@ class TL2FTraining(_Frozen):
     decay_every: int = Field(default=2500, ge=1, description="Iterations between two steps of `steps`.")
     gan_start: float = Field(default=0.45, ge=0, le=1, description="Share of the steps before the GAN terms begin.")
     l2i: float = Field(default=10.0, ge=0)
+    around: float = Field(
+        default=50.0, ge=0, description="Weight of the squared error beyond `gan_reach`, which takes L2I's place there."
+    )
     i2l: float = Field(default=0.3, ge=0)
     i2l_start: float = Field(default=0.3, ge=0, le=1, description="Share of the steps before Omega is asked.")
     i2l_pictures: int = Field(default=2, ge=1, description="Pictures in a step that Omega looks at.")
     l2i_gan: float = Field(default=0.35, ge=0)
     gan_reach: float | None = Field(
-        default=0.1, gt=0, description="Of what D judges: the face and about so much around it. None: the whole crop."
+        default=0.1, gt=0, description="Of what D judges and L2I counts: the face and so much about it. None: all."
     )
     gan_pictures: int = Field(default=6, ge=1, description="Pictures in a step that D looks at.")
     gan_window: int = Field(
@@ -175,6 +178,7 @@ PRESETS = {
             gan_start=0,
             i2l_start=0,
             l2i=1,
+            around=0,
             i2l=1,
             opening=0,
             l2i_gan=1,

@@ -36,6 +36,11 @@ def l2i(made: Tensor, picture: Tensor, weights: Tensor | None = None) -> Tensor:
     return _weighed_mean((made - picture).abs(), weights)
 
 
+def squared_error(made: Tensor, picture: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean squared difference, weighed by a map (B, 1, h, w) if given: lowest at the mean of what it may be."""
+    return _weighed_mean((made - picture).square(), weights)
+
+
 def i2l(found: Tensor, landmarks: Tensor, weights: Tensor | None = None) -> Tensor:
     """L_I2L = E ||L_t - Omega(Theta_t(L_t))||_2: what Omega finds on the made picture is what was asked for (eq. 3)."""
     return landmark_distance(found, landmarks, weights)

@@ -51,7 +51,7 @@ Changes: TypeAlias = Mapping[str, Any]
 
 TERMS: Mapping[str, Changes] = {
     "all terms": {},
-    "without L2I": {"l2i": 0.0},
+    "without L2I": {"l2i": 0.0, "around": 0.0},
     "without I2L": {"i2l": 0.0},
     "without what the mesh sees": {"perceptual": 0.0, "seen": 0.0, "opening": 0.0},
     "without L2I-gan": {"l2i_gan": 0.0, "feature_matching": 0.0},
@@ -82,7 +82,7 @@ DEPARTURES: Mapping[str, Changes] = {
     "jitter of 0.001": {"noise": 0.001},
     "no weight decay": {"weight_decay": 0.0},
     "no average of the weights": {"ema": 0.0},
-    "D judges the whole crop": {"gan_reach": None, "gan_window": 32},
+    "L2I and D on the whole crop": {"gan_reach": None, "gan_window": 32},
     "logarithmic GAN loss": {"gan_loss": "log"},
     "no spectral norm": {"discriminator": DiscriminatorConfig(spectral_norm=False)},
     "RMSProp": {"optimiser": "rmsprop"},

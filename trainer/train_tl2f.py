@@ -34,6 +34,7 @@ from trainer.losses import (
     l2i_gan_generator,
     opening_distance,
     perceptual,
+    squared_error,
 )
 from trainer.mesh_teacher import MeshTeacher
 from trainer.networks.converter import Converter
@@ -169,9 +170,14 @@ def train_tl2f(
                 made = generator((asked + batch.jitter).to(device))
             made = made.float()  # (B, 3, H, W)
             trust = trust_pixels(landmarks, batch.bent.to(device), config.surround)  # (P, 1, h, w)
-            pixels = trust * weigh_pixels(landmarks, details, config.detail_weight)
-            terms = {"l2i": share(paired) * l2i(made[start:], pictures, pixels)}
-            loss = config.l2i * terms["l2i"]
+            focus = focus_pixels(landmarks, config.gan_reach)
+            pixels = trust * focus * weigh_pixels(landmarks, details, config.detail_weight)
+            terms = {
+                "l2i": share(paired) * l2i(made[start:], pictures, pixels),
+                # Landmarks don't tell shoulders: L1 would have Theta settle for one guess, sure and wrong.
+                "around": share(paired) * squared_error(made[start:], pictures, trust * (1 - focus)),
+            }
+            loss = config.l2i * terms["l2i"] + config.around * terms["around"]
 
             if teachers.mesh is not None and step >= mesh_from:
                 sight = teachers.mesh(made[start:], real_sight.places)
@@ -194,7 +200,7 @@ def train_tl2f(
                 view = partial(cut_windows, begin=batch.windows[: take(judged)], side=config.gan_window)
                 real, fake = view(pictures[: take(judged)]), view(made[: take(judged)])  # converted ones come first
                 guide = view(trust[: take(judged)])
-                judge = guide * view(focus_pixels(landmarks[: take(judged)], config.gan_reach))
+                judge = guide * view(focus[: take(judged)])
                 with autocast(device):
                     logits, features = critic(torch.cat([real, fake.detach()]))
                 real_logits, made_logits = logits.float().chunk(2)

@@ -17,6 +17,7 @@ from trainer.losses import (
     landmark_distance,
     opening_distance,
     perceptual,
+    squared_error,
     x_l2l,
 )
 from trainer.networks.hourglass import read_heatmaps
@@ -65,6 +66,18 @@ def test_l2i_weighs_the_parts_of_a_picture_by_a_coarser_map() -> None:
     weights = torch.tensor([[1.0, 1.0], [1.0, 5.0]]).view(1, 1, 2, 2)
     assert l2i(made, picture, weights).item() == pytest.approx((1 + 5) / 16)
     assert l2i(made, picture, torch.ones(1, 1, 2, 2)).item() == pytest.approx(2 / 16)
+
+
+def test_a_squared_error_is_lowest_at_the_mean_and_l2i_at_the_median() -> None:
+    pictures = torch.tensor([0.0, 0.0, 1.0]).view(3, 1, 1, 1)  # a collar that is there one time in three
+    guess = torch.linspace(0, 1, 31)
+    squared, absolute = (
+        torch.stack([loss(value.expand(3, 1, 1, 1), pictures) for value in guess]) for loss in (squared_error, l2i)
+    )
+    assert guess[squared.argmin()] == pytest.approx(1 / 3)
+    assert guess[absolute.argmin()] == 0
+    weights = torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1, 1)
+    assert squared_error(torch.full((3, 1, 1, 1), 0.5), pictures, weights).item() == pytest.approx(0.25 / 3)
 
 
 def test_i2l_is_how_far_the_landmarks_found_are_from_those_asked_for() -> None:

@@ -214,6 +214,7 @@ SILENT = CONVERTER.model_copy(update={"l2l": 0.0, "x_l2l": 0.0, "transfer": 0.0}
 ONE_STEP = {
     "steps": 1,
     "l2i": 0.0,
+    "around": 0.0,
     "i2l": 0.0,
     "perceptual": 0.0,
     "seen": 0.0,
@@ -260,6 +261,7 @@ def test_no_term_moves_nothing(frames: TargetFrames, tmp_path: Path) -> None:
         {"l2i_gan": 1.0},
         {"feature_matching": 1.0},
         {"l2i": 1.0},
+        {"around": 1.0},
         {"perceptual": 1.0, "perceptual_start": 0.0},
         {"seen": 1.0, "perceptual_start": 0.0},
         {"opening": 1.0, "perceptual_start": 0.0},
