@@ -172,12 +172,12 @@ def train_tl2f(
             trust = trust_pixels(landmarks, batch.bent.to(device), config.surround)  # (P, 1, h, w)
             focus = focus_pixels(landmarks, config.gan_reach)
             pixels = trust * focus * weigh_pixels(landmarks, details, config.detail_weight)
-            terms = {
-                "l2i": share(paired) * l2i(made[start:], pictures, pixels),
+            terms = {"l2i": share(paired) * l2i(made[start:], pictures, pixels)}
+            loss = config.l2i * terms["l2i"]
+            if config.around > 0:
                 # Landmarks don't tell shoulders: L1 would have Theta settle for one guess, sure and wrong.
-                "around": share(paired) * squared_error(made[start:], pictures, trust * (1 - focus)),
-            }
-            loss = config.l2i * terms["l2i"] + config.around * terms["around"]
+                terms["around"] = share(paired) * squared_error(made[start:], pictures, trust * (1 - focus))
+                loss = loss + config.around * terms["around"]
 
             if teachers.mesh is not None and step >= mesh_from:
                 sight = teachers.mesh(made[start:], real_sight.places)

@@ -40,13 +40,14 @@ def test_the_generators_curves_and_samples(tmp_path: Path) -> None:
     curves, config = read_curves(tmp_path), TL2F_TRAINING
     steps = {name: [step for step, _ in points] for name, points in curves.items()}
     whole, asked, joint = list(range(6)), list(range(2, 6)), list(range(3, 6))
-    expected = dict.fromkeys(RATES | {"l2i"}, whole) | dict.fromkeys(("i2l", "opening"), asked)
+    expected = dict.fromkeys(RATES | {"l2i", "around"}, whole) | {"i2l": asked}
     expected |= dict.fromkeys({"d", "l2i_gan", "feature_matching"} | CONVERTER_TERMS, joint)
     assert steps == expected
     values = {name: dict(points) for name, points in curves.items()}
-    assert values["loss"][0] == pytest.approx(config.l2i * values["l2i"][0], rel=1e-5)
+    first = config.l2i * values["l2i"][0] + config.around * values["around"][0]
+    assert values["loss"][0] == pytest.approx(first, rel=1e-5)
     last = {name: each[5] for name, each in values.items()}
-    total = sum(getattr(config, name) * last[name] for name in ("l2i", "i2l", "opening", "l2i_gan", "feature_matching"))
+    total = sum(getattr(config, name) * last[name] for name in ("l2i", "around", "i2l", "l2i_gan", "feature_matching"))
     total += sum(getattr(CONVERTER, name) * last[name] for name in CONVERTER_TERMS)
     assert last["loss"] == pytest.approx(total, rel=1e-4)
     assert values["learning_rate"][0] == pytest.approx(config.learning_rate)
