@@ -74,6 +74,7 @@ class TL2FTraining(_Frozen):
     gan_learning_rate: float = Field(
         default=4e-4, gt=0, description="At the start of the GAN phase; of `cosine` alone."
     )
+    d_rate: float = Field(default=2.5, gt=0, description="Learning rate of D, in Theta's.")
     decay: float = Field(default=0.9, gt=0, le=1, description="What a step of `steps` multiplies the rate by.")
     decay_every: int = Field(default=2500, ge=1, description="Iterations between two steps of `steps`.")
     gan_start: float = Field(default=0.45, ge=0, le=1, description="Share of the steps before the GAN terms begin.")
@@ -81,10 +82,10 @@ class TL2FTraining(_Frozen):
     around: float = Field(
         default=50.0, ge=0, description="Weight of the squared error beyond `gan_reach`, which takes L2I's place there."
     )
-    i2l: float = Field(default=0.3, ge=0)
+    i2l: float = Field(default=0.1, ge=0)
     i2l_start: float = Field(default=0.3, ge=0, le=1, description="Share of the steps before Omega is asked.")
     i2l_pictures: int = Field(default=2, ge=1, description="Pictures in a step that Omega looks at.")
-    l2i_gan: float = Field(default=0.35, ge=0)
+    l2i_gan: float = Field(default=0.25, ge=0)
     gan_reach: float | None = Field(
         default=0.1, gt=0, description="Of what D judges and L2I counts: the face and so much about it. None: all."
     )
@@ -92,13 +93,13 @@ class TL2FTraining(_Frozen):
     gan_window: int = Field(
         default=16, ge=1, le=32, description="Side of the window on the face that D sees of a picture, in 32nds of it."
     )
-    feature_matching: float = Field(default=2.0, ge=0)
+    feature_matching: float = Field(default=6.0, ge=0)
     relabel: bool = Field(
         default=True, description="Ask for a bent frame where the mesh sees it, of targets that the mesh labelled."
     )
-    perceptual: float = Field(default=1.0, ge=0, description="Weight of what the mesh's features tell apart.")
-    seen: float = Field(default=1.0, ge=0, description="Weight of where the mesh sees points, made against real.")
-    opening: float = Field(default=12.0, ge=0, description="Weight of how far it sees lips and lids stand apart.")
+    perceptual: float = Field(default=3.0, ge=0, description="Weight of what the mesh's features tell apart.")
+    seen: float = Field(default=0.3, ge=0, description="Weight of where the mesh sees points, made against real.")
+    opening: float = Field(default=6.0, ge=0, description="Weight of how far it sees lips and lids stand apart.")
     perceptual_start: float = Field(default=0.1, ge=0, le=1, description="Share of the steps before the mesh judges.")
     gan_loss: Literal["hinge", "log"] = "hinge"
     converter_learning_rate: float = Field(
@@ -151,7 +152,9 @@ PRESETS = {
         converter=ConverterTraining(steps=400),
         tl2f=TL2FTraining(steps=240, ema=0.98),
     ),
-    "refine": TrainingConfig(preset="refine", tl2f=TL2FTraining(gan_start=0, i2l_start=0, perceptual_start=0)),
+    "refine": TrainingConfig(
+        preset="refine", tl2f=TL2FTraining(steps=1900, gan_start=0, i2l_start=0, perceptual_start=0)
+    ),
     "paper": TrainingConfig(
         preset="paper",
         converter=ConverterTraining(
@@ -175,6 +178,7 @@ PRESETS = {
             optimiser="rmsprop",
             schedule="steps",
             learning_rate=6e-5,
+            d_rate=1,
             gan_start=0,
             i2l_start=0,
             l2i=1,

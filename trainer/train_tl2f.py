@@ -140,9 +140,9 @@ def train_tl2f(
             # What a step draws hangs on its number alone, so that a resumed run is the same run.
             torch.manual_seed(seed * 1_000_003 + step)
             rate = schedule_rate(step, gan_from, config)
-            for optimiser in (theta_optimiser, d_optimiser):
+            for optimiser, factor in ((theta_optimiser, 1.0), (d_optimiser, config.d_rate)):
                 for group in optimiser.param_groups:
-                    group["lr"] = rate
+                    group["lr"] = factor * rate
             batch = draw_batch(frames, config, retarget, converter, processes.rows)
             foreign = len(batch.sources)
             adversarial = step >= gan_from
