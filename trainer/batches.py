@@ -76,6 +76,7 @@ class Batch:
     landmarks: Tensor  # (B, N, 2); of the first k, Psi_t(Phi(L_s))
     jitter: Tensor  # (B, N, 2), which is added to what Theta is asked for
     pictures: Tensor  # (P, 3, H, W) of the last P landmarks; P is B, or B - k where converted landmarks have none
+    filmed: Tensor  # (P, 3, H, W) the same before any was bent
     bent: Tensor  # (P,) bool: which pictures were bent
     windows: Tensor  # (P, 2) where D's window on each begins, x and y in cells (`cut_windows`)
 
@@ -107,11 +108,12 @@ def draw_batch(
     jitter = torch.randn_like(plan.landmarks) * config.noise
     windows = _place_windows(plan.landmarks[len(plan.landmarks) - len(plan.chosen) :], config.gan_window)
     landmarks, chosen, bent = plan.landmarks[mine], plan.chosen[mine], plan.bent[mine]
-    pictures = frames.pictures(chosen)
+    filmed = frames.pictures(chosen)
+    pictures = filmed.clone()
     if bent.any():
         wanted = landmarks[len(landmarks) - len(pictures) :]
-        pictures[bent] = warp_pictures(pictures[bent], frames.landmarks[chosen[bent]], wanted[bent])
-    return Batch(plan.sources[mine], landmarks, jitter[mine], pictures, bent, windows[mine])
+        pictures[bent] = warp_pictures(filmed[bent], frames.landmarks[chosen[bent]], wanted[bent])
+    return Batch(plan.sources[mine], landmarks, jitter[mine], pictures, filmed, bent, windows[mine])
 
 
 @torch.no_grad()

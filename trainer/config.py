@@ -74,7 +74,6 @@ class TL2FTraining(_Frozen):
     gan_learning_rate: float = Field(
         default=4e-4, gt=0, description="At the start of the GAN phase; of `cosine` alone."
     )
-    d_rate: float = Field(default=2.5, gt=0, description="Learning rate of D, in Theta's.")
     decay: float = Field(default=0.9, gt=0, le=1, description="What a step of `steps` multiplies the rate by.")
     decay_every: int = Field(default=2500, ge=1, description="Iterations between two steps of `steps`.")
     gan_start: float = Field(default=0.45, ge=0, le=1, description="Share of the steps before the GAN terms begin.")
@@ -85,7 +84,7 @@ class TL2FTraining(_Frozen):
     i2l: float = Field(default=0.1, ge=0)
     i2l_start: float = Field(default=0.3, ge=0, le=1, description="Share of the steps before Omega is asked.")
     i2l_pictures: int = Field(default=2, ge=1, description="Pictures in a step that Omega looks at.")
-    l2i_gan: float = Field(default=0.25, ge=0)
+    l2i_gan: float = Field(default=0.008, ge=0)
     gan_reach: float | None = Field(
         default=0.1, gt=0, description="Of what D judges and L2I counts: the face and so much about it. None: all."
     )
@@ -93,7 +92,7 @@ class TL2FTraining(_Frozen):
     gan_window: int = Field(
         default=16, ge=1, le=32, description="Side of the window on the face that D sees of a picture, in 32nds of it."
     )
-    feature_matching: float = Field(default=6.0, ge=0)
+    feature_matching: float = Field(default=1.0, ge=0)
     relabel: bool = Field(
         default=True, description="Ask for a bent frame where the mesh sees it, of targets that the mesh labelled."
     )
@@ -154,7 +153,7 @@ PRESETS = {
         tl2f=TL2FTraining(steps=180, gan_start=0.85, ema=0.97, relabel=False, perceptual=0, seen=0, opening=0),
     ),
     "refine": TrainingConfig(
-        preset="refine", tl2f=TL2FTraining(steps=1900, gan_start=0, i2l_start=0, perceptual_start=0)
+        preset="refine", tl2f=TL2FTraining(steps=1000, gan_start=0, i2l_start=0, perceptual_start=0)
     ),
     "paper": TrainingConfig(
         preset="paper",
@@ -172,14 +171,13 @@ PRESETS = {
         ),
         tl2f=TL2FTraining(
             network=AUTHORS_TL2F,
-            discriminator=DiscriminatorConfig(channels=(64, 128, 256, 512), spectral_norm=False),
+            discriminator=DiscriminatorConfig(channels=(64, 128, 256, 512), spectral_norm=False, detail=0),
             steps=400_000,
             batch=1,
             whiten=False,
             optimiser="rmsprop",
             schedule="steps",
             learning_rate=6e-5,
-            d_rate=1,
             gan_start=0,
             i2l_start=0,
             l2i=1,

@@ -140,9 +140,9 @@ def train_tl2f(
             # What a step draws hangs on its number alone, so that a resumed run is the same run.
             torch.manual_seed(seed * 1_000_003 + step)
             rate = schedule_rate(step, gan_from, config)
-            for optimiser, factor in ((theta_optimiser, 1.0), (d_optimiser, config.d_rate)):
+            for optimiser in (theta_optimiser, d_optimiser):
                 for group in optimiser.param_groups:
-                    group["lr"] = factor * rate
+                    group["lr"] = rate
             batch = draw_batch(frames, config, retarget, converter, processes.rows)
             foreign = len(batch.sources)
             adversarial = step >= gan_from
@@ -196,26 +196,28 @@ def train_tl2f(
                 loss = loss + config.i2l * terms["i2l"]
 
             if adversarial:
-                # D learns to tell filmed from made ...
+                # D learns to tell filmed from made: bending takes some of a picture's sharpness ...
                 view = partial(cut_windows, begin=batch.windows[: take(judged)], side=config.gan_window)
-                real, fake = view(pictures[: take(judged)]), view(made[: take(judged)])  # converted ones come first
-                guide = view(trust[: take(judged)])
-                judge = guide * view(focus[: take(judged)])
+                filmed = batch.filmed[: take(judged)].to(device, memory_format=torch.channels_last)
+                fake = view(made[: take(judged)])  # converted ones come first
+                judge = view(focus[: take(judged)])
                 with autocast(device):
-                    logits, features = critic(torch.cat([real, fake.detach()]))
+                    logits, _ = critic(torch.cat([view(filmed), fake.detach()]))
                 real_logits, made_logits = logits.float().chunk(2)
                 terms["d"] = share(judged) * l2i_gan_discriminator(real_logits, made_logits, config.gan_loss, judge)
                 d_optimiser.zero_grad()
                 backward(terms["d"])
                 d_optimiser.step()
 
-                # ... and Theta to be taken for filmed, with D's features of the real frame as a guide.
+                # ... and Theta to be taken for filmed, with D's features of its own picture as a guide.
                 discriminator.requires_grad_(False)
-                real_features = [each.chunk(2)[0] for each in features]
                 with autocast(device):
+                    _, real_features = discriminator(view(pictures[: take(judged)]))
                     made_logits, made_features = discriminator(fake)
                 terms["l2i_gan"] = share(judged) * l2i_gan_generator(made_logits.float(), config.gan_loss, judge)
-                terms["feature_matching"] = share(judged) * feature_matching(made_features, real_features, guide)
+                terms["feature_matching"] = share(judged) * feature_matching(
+                    made_features, real_features, view(trust[: take(judged)])
+                )
                 loss = loss + config.l2i_gan * terms["l2i_gan"]
                 loss = loss + config.feature_matching * terms["feature_matching"]
                 discriminator.requires_grad_(True)

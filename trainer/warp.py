@@ -31,8 +31,9 @@ def warp_pictures(pictures: Tensor, landmarks: Tensor, wanted: Tensor) -> Tensor
     smooth = F.interpolate(field, size=(size, size), mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
     axis = (torch.arange(size) + 0.5) / size
     place = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1) + smooth  # (B, H, W, 2) in crop units
-    warped: Tensor = F.grid_sample(pictures, place * 2 - 1, mode="bilinear", padding_mode="border", align_corners=False)
-    return warped
+    # Bilinear samples would soften what Theta learns sharpness from.
+    warped: Tensor = F.grid_sample(pictures, place * 2 - 1, mode="bicubic", padding_mode="border", align_corners=False)
+    return warped.clamp(0, 1)
 
 
 def _edge_points() -> Tensor:
