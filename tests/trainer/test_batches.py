@@ -61,6 +61,7 @@ def test_a_warped_frame_looks_like_its_new_landmarks() -> None:
     plain, bent = draw(small, batch=24), draw(small, batch=24, warped=1.0)  # the same frames, by the same seed
     painted = torch.stack([torch.from_numpy(to_network(paint(points.numpy(), 96)))[0] for points in bent.landmarks])
     assert (bent.landmarks - plain.landmarks).norm(dim=2).mean() > 0.005
+    assert torch.equal(bent.filmed, plain.pictures)  # what D takes for real
     before, after = (plain.pictures - painted).abs().mean(), (bent.pictures - painted).abs().mean()
     assert after < 0.8 * before
 

@@ -183,17 +183,34 @@ def test_the_converter_is_psi_after_phi() -> None:
 # D
 
 
-def test_d_judges_overlapping_patches() -> None:
+@pytest.mark.parametrize(("detail", "patch"), [(0.0, 78), (1.0, 82)])  # a blur of 5x5 reaches two pixels further
+def test_d_judges_overlapping_patches(detail: float, patch: int) -> None:
     torch.manual_seed(0)
-    discriminator = PatchDiscriminator(DiscriminatorConfig(channels=(4, 4, 4, 4)))
+    discriminator = PatchDiscriminator(DiscriminatorConfig(channels=(4, 4, 4, 4), detail=detail))
     pictures = torch.rand(2, 3, 256, 256, requires_grad=True)
     logits, features = discriminator(pictures)
     assert logits.shape == (2, 1, 16, 16)
     assert [tuple(each.shape) for each in features] == [(2, 4, size, size) for size in (128, 64, 32, 16)]
     logits[0, 0, 8, 8].backward()
     rows = torch.nonzero(pictures.grad[0].abs().sum(dim=(0, 2))).flatten()
-    assert 70 <= int(rows[-1] - rows[0]) + 1 <= 80  # the patch of one logit
+    assert patch - 8 <= int(rows[-1] - rows[0]) + 1 <= patch  # of one logit; its rim may count for nothing
     assert not pictures.grad[1].any()
+
+
+def test_d_sees_a_pictures_detail_beside_it() -> None:
+    seen: list[Tensor] = []
+    pictures = torch.full((1, 3, 16, 16), 0.75)
+    pictures[0, 1, 8, 8] = 1.0
+    for detail in (0.0, 3.0):
+        discriminator = PatchDiscriminator(DiscriminatorConfig(channels=(4,), detail=detail))
+        discriminator.layers[0].register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+        discriminator(pictures)
+    alone, beside = seen
+    torch.testing.assert_close(alone, pictures * 2 - 1)
+    torch.testing.assert_close(beside[:, :3], alone)
+    assert beside[0, 3].abs().max() < 1e-6  # nothing in a flat channel
+    assert beside[0, 4, 8, 8].item() == pytest.approx(3 * 0.5 * (1 - 1 / 25), rel=1e-5)
+    assert beside[0, 4, 8, 6].item() == pytest.approx(3 * 0.5 * (0 - 1 / 25), rel=1e-5)
 
 
 def measure_largest_gain(discriminator: PatchDiscriminator) -> list[float]:

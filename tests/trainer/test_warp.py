@@ -1,17 +1,24 @@
 """Pictures that are bent along with their landmarks."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
+from shared.bundle import read_bundle
 from shared.landmarks import IBUG68
 from shared.neutral import find_neutral
-from shared.pixels import to_network
+from shared.pixels import from_network, to_network
 from tests.fixtures.acted import act, crop_units, film_units, paint
 from trainer.identities import Retarget, exaggerate, turn_roll
+from trainer.metrics import find_box, measure_gradient_energy
 from trainer.warp import warp_pictures
 
+MODELS = Path(__file__).parents[2] / "models"
 SIZE = 64
 FACE_UNITS = torch.from_numpy(crop_units(act()[None]))  # (1, 68, 2)
 
@@ -85,6 +92,19 @@ def test_the_pictures_edge_stays() -> None:
     assert edge.max() < 0.03
 
 
+def test_a_moved_face_is_as_sharp_as_before() -> None:
+    """Half a pixel is where sampling between four pixels would blur most."""
+    with Image.open(MODELS / "franck" / "reference.jpg") as picture:
+        filmed = torch.from_numpy(to_network(np.asarray(picture)))
+    landmarks = torch.tensor(np.array(read_bundle(MODELS / "franck").neutral, np.float32))[None]
+    moved = warp_pictures(filmed, landmarks, landmarks + 0.5 / 256)
+    assert moved.min() >= 0
+    assert moved.max() <= 1
+    box = find_box(landmarks[0].numpy(), 256)
+    before, after = (measure_gradient_energy(from_network(each.numpy())[0][box]) for each in (filmed, moved))
+    assert after > 0.95 * before
+
+
 def test_a_painted_mouth_opens_wider() -> None:
     shut, opened = crop_units(act(mouth=0.25)[None])[0], crop_units(act(mouth=0.5)[None])[0]
     pictures = [torch.from_numpy(to_network(paint(points, 128))) for points in (shut, opened)]
@@ -92,7 +112,7 @@ def test_a_painted_mouth_opens_wider() -> None:
     mouth = (..., slice(76, 104), slice(48, 80))
     before = (pictures[0] - pictures[1])[mouth].abs().mean()
     after = (warped - pictures[1])[mouth].abs().mean()
-    assert after < 0.8 * before
+    assert after < 0.95 * before  # the painted edges are hard, and a bicubic sample swings at them
 
 
 def test_each_picture_of_a_batch_follows_its_own_points() -> None:

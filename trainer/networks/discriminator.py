@@ -24,7 +24,7 @@ class DiscriminatorConfig(BaseModel):
 class PatchDiscriminator(nn.Module):
     """D_t: a picture -> one real-or-made logit for every overlapping patch, and the features on the way.
 
-    Four stride-2 convolutions by default: at 256x256 the logits are 16x16, each of a patch of 78 pixels. Beside the
+    Four stride-2 convolutions by default: at 256x256 the logits are 16x16, each of a patch of 82 pixels. Beside the
     picture D sees what a blur of 5x5 takes from it: a made picture lacks little else, and spectral norm keeps D from
     blowing up what is small.
     """
