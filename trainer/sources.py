@@ -27,7 +27,7 @@ from shared.pixels import Image8
 from trainer.errors import SourceError
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-SCAN_VERSION = 2
+SCAN_VERSION = 3
 THUMB_SIZE = 32
 THUMB_SIDE = 5.0  # in RMS distances of the rigid points: brows to chin
 

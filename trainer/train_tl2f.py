@@ -212,14 +212,15 @@ def train_tl2f(
                 # ... and Theta to be taken for filmed, with D's features of its own picture as a guide.
                 discriminator.requires_grad_(False)
                 with autocast(device):
-                    _, real_features = discriminator(view(pictures[: take(judged)]))
                     made_logits, made_features = discriminator(fake)
                 terms["l2i_gan"] = share(judged) * l2i_gan_generator(made_logits.float(), config.gan_loss, judge)
-                terms["feature_matching"] = share(judged) * feature_matching(
-                    made_features, real_features, view(trust[: take(judged)])
-                )
                 loss = loss + config.l2i_gan * terms["l2i_gan"]
-                loss = loss + config.feature_matching * terms["feature_matching"]
+                if config.feature_matching > 0:
+                    with autocast(device):
+                        _, real_features = discriminator(view(pictures[: take(judged)]))
+                    guide = view(trust[: take(judged)])
+                    terms["feature_matching"] = share(judged) * feature_matching(made_features, real_features, guide)
+                    loss = loss + config.feature_matching * terms["feature_matching"]
                 discriminator.requires_grad_(True)
 
             if joint:

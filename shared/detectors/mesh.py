@@ -30,6 +30,8 @@ from shared.detectors.region import Region, bound_points, cut_region, measure_an
 from shared.errors import DetectorUnavailableError
 
 MIN_SCORE = 0.5
+# An upright face seen askew may pass for one upside down by a little more than half; a face that is scores about 0.9.
+MIN_TURNED_SCORE = 0.75
 REGION_SCALE = 1.5
 EYE_REGION_SCALE = 2.3
 # Each pass looks at the square that the last one's points give. On held-out frames of franck, seen once in the video
@@ -150,7 +152,7 @@ class MeshDetector:
         region = bound_mesh(points)
         upside_down = replace(region, angle=region.angle + np.pi)
         score, turned_score = (self.faces.score_region(picture, each) for each in (region, upside_down))
-        if turned_score > score:
+        if turned_score > max(score, MIN_TURNED_SCORE):
             region, score = upside_down, turned_score
         if score < MIN_SCORE:
             return None

@@ -135,7 +135,7 @@ from trainer.processes import join_processes
 from trainer.train import train_target
 
 folder = Path(sys.argv[1])
-tl2f = tiny.TL2F_TRAINING.model_copy(update={"steps": 1, "i2l": 0.0})
+tl2f = tiny.WITHOUT_MESH.model_copy(update={"steps": 1, "i2l": 0.0})
 config = TrainingConfig(converter=tiny.CONVERTER.model_copy(update={"steps": 1}), tl2f=tl2f)
 with join_processes() as processes:
     with processes.lead_first():
@@ -181,7 +181,11 @@ def change(**changes: int | bool) -> TrainingConfig:
         (PRESETS["default"], 3, "the converter's batch of 64 evenly. .* divides it: 1, 2, 4, 8, 16, 32, 64"),
         (change(converter_batch=3), 2, "the batch of the converter beside the generator of 3"),
         (change(paired=False, converted=3), 2, "the converted landmarks of a step of 3"),
-        (change(gan_pictures=3), 4, "can't share the pictures that D looks at, which are 3. Start 3 at most"),
+        (
+            change(gan_pictures=3, i2l_pictures=4),
+            4,
+            "can't share the pictures that D looks at, which are 3. Start 3 at most",
+        ),
         (change(i2l_pictures=1), 2, "the pictures that Omega looks at, which are 1"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from shared.detectors import load_detector
 from tests.fixtures.acted import film_points, stretch, write_dataset
 from tests.fixtures.painted import FACE
-from tests.trainer.tiny_training import CONVERTER, TL2F_TRAINING
+from tests.trainer.tiny_training import CONVERTER, TL2F_TRAINING, WITHOUT_MESH
 from trainer import study
 from trainer.config import TrainingConfig
 from trainer.dataset import FrameDataset
@@ -25,7 +25,7 @@ def bench(tmp_path: Path) -> Bench:
     """Ada's generator, driven by bob."""
     write_dataset(tmp_path / "data", "ada", film_points(24))
     write_dataset(tmp_path / "data", "bob", film_points(24, stretch(FACE, "right_eye", 1.2, 1.2)), size=16)
-    config = TrainingConfig(converter=CONVERTER, tl2f=TL2F_TRAINING.model_copy(update={"i2l": 0.0}))
+    config = TrainingConfig(converter=CONVERTER, tl2f=WITHOUT_MESH.model_copy(update={"i2l": 0.0}))
     course = prepare_course("ada", config, "cpu", tmp_path / "data", tmp_path / "runs", tmp_path / "models")
     return Bench(course, FrameDataset(tmp_path / "data" / "bob"), load_detector("mesh", MODELS), every=2)
 

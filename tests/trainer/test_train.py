@@ -194,8 +194,8 @@ def test_other_media_under_the_same_name_begin_a_new_run(tmp_path: Path, monkeyp
     theta = TL2F(TINY.tl2f.network)
 
     def note(target: str, frames: object, model: ConverterModel, *rest: object) -> tuple[TL2F, Converter]:
-        assert isinstance(rest[-2], Path)
-        folders.append(rest[-2])
+        (folder,) = (each for each in rest if isinstance(each, Path))
+        folders.append(folder)
         return theta, model.of(target)
 
     monkeypatch.setattr(train_module, "train_tl2f", note)
