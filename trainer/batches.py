@@ -186,7 +186,7 @@ def trust_pixels(landmarks: Tensor, bent: Tensor, surround: float, size: int = C
 
 
 def focus_pixels(landmarks: Tensor, reach: float | None, size: int = CELLS) -> Tensor:
-    """How much each picture's parts are D's to judge, (B, 1, size, size): the face and `reach` about it; None: all."""
+    """How much each picture's parts are for D and L2I, (B, 1, size, size): the face and `reach` about it; None: all."""
     if reach is None:
         return torch.ones(len(landmarks), 1, size, size, device=landmarks.device)
     return _near(landmarks, reach, size)

@@ -1,8 +1,9 @@
 """Learn Theta, the landmark-to-face generator of one target, against the discriminator D (eq. 2, 3 and 6).
 
-First L2I alone, which places everything and blurs it; then I2L too, in which Omega reads the landmarks off the made
-picture; then the GAN terms, which sharpen it, and with which Phi and Psi learn on beside Theta, held to their own
-terms: among what Theta is asked for are other people's landmarks as the converter has them now.
+First L2I alone, which places everything and blurs it; then what the detector `mesh` sees of the made picture beside the
+real one; then I2L too, in which Omega reads the landmarks off the made picture; then the GAN terms, which sharpen it, and
+with which Phi and Psi learn on beside Theta, held to their own terms: among what Theta is asked for are other people's
+landmarks as the converter has them now.
 """
 
 import copy
@@ -157,7 +158,7 @@ def train_tl2f(
             pictures = batch.pictures.to(device, memory_format=torch.channels_last)  # (P, 3, H, W)
             start = len(asked) - len(pictures)  # of those with a picture
             landmarks = batch.landmarks[start:].to(device)  # (P, N, 2)
-            if teachers.mesh is not None:
+            if teachers.mesh is not None and (config.relabel or step >= mesh_from):
                 # What a bent frame shows is where the mesh sees it, not where the spline was to put it.
                 with torch.no_grad():
                     real_sight = teachers.mesh(pictures, teachers.mesh.find(pictures, landmarks, frames.scheme))
