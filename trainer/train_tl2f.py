@@ -1,9 +1,9 @@
 """Learn Theta, the landmark-to-face generator of one target, against the discriminator D (eq. 2, 3 and 6).
 
 First L2I alone, which places everything and blurs it; then what the detector `mesh` sees of the made picture beside the
-real one; then I2L too, in which Omega reads the landmarks off the made picture; then the GAN terms, which sharpen it, and
-with which Phi and Psi learn on beside Theta, held to their own terms: among what Theta is asked for are other people's
-landmarks as the converter has them now.
+real one; then I2L too, in which Omega reads the landmarks off the made picture; then the GAN terms, which sharpen it,
+and with which Phi and Psi learn on beside Theta, held to their own terms: among what Theta is asked for are other
+people's landmarks as the converter has them now.
 """
 
 import copy
