@@ -37,7 +37,7 @@ class TargetFrames:
     converted: Tensor  # (m, N, 2) Psi_t(Phi(L_s)) when training began
     scheme: Scheme
     rule: CropRule
-    mesh_labelled: bool = False  # by the detector `mesh`, which can then label a bent frame too
+    mesh_labelled: bool  # by the detector `mesh`, which can then label a bent frame too
 
     @cached_property
     def alike(self) -> Tensor:

@@ -70,6 +70,7 @@ class Course:
             converted=convert(model, target, foreign),
             scheme=self.lesson.scheme,
             rule=self.lesson.rule,
+            mesh_labelled=self.dataset.manifest.detector == MeshDetector.name,
         )
         teachers = Teachers(self.lesson, omega, mesh)
         seed = self.config.seed

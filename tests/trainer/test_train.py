@@ -18,6 +18,7 @@ from tests.fixtures.acted import RULE, film_points, stretch, write_dataset
 from tests.fixtures.painted import FACE
 from trainer import train as train_module
 from trainer import train_tl2f as tl2f_module
+from trainer.batches import TargetFrames
 from trainer.checkpoint import load_checkpoint
 from trainer.config import ConverterTraining, DetectorTraining, TL2FTraining, TrainingConfig
 from trainer.dataset import SPLITS, FrameDataset
@@ -100,6 +101,23 @@ def test_a_mesh_that_is_not_there_is_said_before_training(tmp_path: Path) -> Non
     with pytest.raises(DetectorUnavailableError, match=r"face_mesh\.onnx is not in"):
         train_target("ada", config, "cpu", tmp_path / "data", tmp_path / "runs", tmp_path / "models")
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("detector", "mesh_labelled"), [("mesh", True), ("fan", False), ("given", False)])
+def test_bent_frames_are_labelled_anew_where_the_mesh_labelled_the_filmed_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, detector: str, mesh_labelled: bool
+) -> None:
+    write_dataset(tmp_path / "data", "ada", film_points(24), detector=detector)
+    given: list[TargetFrames] = []
+
+    def stop(target: str, frames: TargetFrames, *rest: object) -> None:
+        given.append(frames)
+        raise InterruptedError
+
+    monkeypatch.setattr(train_module, "train_tl2f", stop)
+    with pytest.raises(InterruptedError):
+        train_target("ada", without_omega(TINY), "cpu", tmp_path / "data", tmp_path / "runs", tmp_path / "models")
+    assert given[0].mesh_labelled is mesh_labelled
 
 
 def test_a_refined_target_begins_as_its_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

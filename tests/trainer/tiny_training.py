@@ -74,6 +74,7 @@ def make_frames(size: int = 256, foreign: int = 5) -> TargetFrames:
         converted=others,
         scheme=IBUG68,
         rule=RULE,
+        mesh_labelled=False,
     )
 
 
