@@ -107,6 +107,11 @@ def _add_train(commands: Commands) -> None:
         const="quick",
         help="a minute of training, to see the whole way; the bundle's id is TARGET-quick",
     )
+    parser.add_argument(
+        "--begin-from",
+        metavar="BUNDLE",
+        help="the bundle whose generator to begin with, anyone's (default: none; with --preset refine the target's)",
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="checkpoints and samples (default: runs)")
     add_folders(parser)
@@ -135,6 +140,7 @@ def run_train(options: argparse.Namespace) -> None:
             runs_dir=options.runs_dir,
             models_dir=options.models_dir,
             processes=processes,
+            begin_from=options.begin_from,
         )
         print(f"The bundle is in {bundle}. Serve it with: make serve")
 

@@ -85,17 +85,22 @@ def train_target(
     runs_dir: Path,
     models_dir: Path,
     processes: Processes = ALONE,
+    begin_from: str | None = None,
 ) -> Path | None:
     """Train one target from its prepared dataset, and export it; the bundle's folder. Raises TrainerError.
 
-    With the preset ``refine`` Theta begins as that of the target's bundle. Of several processes the first exports; for
-    the others there is no bundle.
+    Theta begins as that of the bundle `begin_from`, which with the preset ``refine`` is the target's own by default.
+    Of several processes the first exports; for the others there is no bundle.
     """
     course = prepare_course(target, config, device_name, data_dir, runs_dir, models_dir, processes)
     folder = runs_dir / f"{target}-{config.preset}-{course.learned_from}"
     config, weights = course.config, None
-    if config.preset == "refine":
-        sha256, weights = read_theta(models_dir / target, config.tl2f.network)
+    if begin_from is None and config.preset == "refine":
+        begin_from = target
+    if begin_from is not None:
+        sha256, weights = read_theta(models_dir / begin_from, config.tl2f.network)
+        if begin_from != target:  # another's landmarks were whitened; this one's are by their own
+            weights = {name: value for name, value in weights.items() if name not in TL2F.OF_LANDMARKS}
         config = config.model_copy(update={"begun_from": sha256})
         folder = folder.with_name(f"{folder.name}-{sha256[:12]}")
     theta, converter = course.train_generator(config.tl2f, folder, weights)
@@ -116,8 +121,8 @@ def read_theta(folder: Path, network: TL2FConfig) -> tuple[str, dict[str, torch.
         theta.load_state_dict(weights)
     except RuntimeError as error:
         raise TargetError(
-            f"The generator in {folder} has other widths than the recipe's, and can't be gone on from. Train the "
-            "target from the start, with --preset default."
+            f"The generator in {folder} has other widths than the recipe's, and can't be gone on from. Begin from "
+            "another bundle (--begin-from), or from the start (--preset default)."
         ) from error
     return file.sha256, weights
 

@@ -73,15 +73,15 @@ def train_tl2f(
 ) -> tuple[TL2F, Converter]:
     """Train, going on from ``folder/tl2f.pt`` where there is one; curves and samples go to `folder` too.
 
-    `model` is trained on in place; `weights` are what Theta begins with in place of Kaiming's. Returns the averaged
-    Theta, and Psi_t after Phi.
+    `model` is trained on in place; `weights`, by name, are what Theta begins with in place of Kaiming's. Returns
+    the averaged Theta, and Psi_t after Phi.
     """
     torch.manual_seed(seed)
     theta, discriminator = TL2F(config.network), PatchDiscriminator(config.discriminator)
     if config.whiten:
         theta.fit_whitening(frames.landmarks)
     if weights is not None:
-        theta.load_state_dict(weights)
+        theta.load_state_dict(theta.state_dict() | dict(weights))
     for network in (theta, discriminator, *(each for each in (teachers.omega, teachers.mesh) if each is not None)):
         place(network, device, torch.channels_last)
     averaged = copy.deepcopy(theta).requires_grad_(False)

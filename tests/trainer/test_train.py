@@ -155,6 +155,25 @@ def test_a_refined_target_begins_as_its_bundle(tmp_path: Path, monkeypatch: pyte
         train("refine", network=TL2FConfig(hidden=4))
 
 
+def test_a_target_may_begin_as_someone_else_and_whitens_its_own_landmarks(tmp_path: Path) -> None:
+    ada = FrameDataset(write_dataset(tmp_path / "data", "ada", film_points(24)))
+    eve = FrameDataset(write_dataset(tmp_path / "data", "eve", film_points(24, OTHER, phase=1)))
+    write_omega(ada, tmp_path / "models")
+    config = TINY.model_copy(update={"tl2f": TINY.tl2f.model_copy(update={"steps": 2, "learning_rate": 1e-5})})
+    folders = tmp_path / "data", tmp_path / "runs", tmp_path / "models"
+    first = train_target("ada", config, "cpu", *folders)
+    second = train_target("eve", config, "cpu", *folders, begin_from="ada")
+    assert first is not None
+    assert second is not None
+    assert read_bundle(second).config["begun_from"] == read_bundle(first).tl2f.sha256
+    own = TL2F(config.tl2f.network)
+    own.fit_whitening(torch.from_numpy(eve.landmarks("train")))
+    (_, begun), (_, ended) = (read_theta(folder, config.tl2f.network) for folder in (first, second))
+    expected = begun | {name: own.state_dict()[name] for name in TL2F.OF_LANDMARKS}
+    for name, value in ended.items():  # after two steps next to nothing long
+        torch.testing.assert_close(value, expected[name], atol=1e-3, rtol=1e-2, msg=name)
+
+
 def test_a_killed_run_goes_on_and_ends_in_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ada = FrameDataset(write_dataset(tmp_path / "data", "ada", film_points(24)))
     write_dataset(tmp_path / "data", "bob", film_points(24, OTHER, phase=1), size=16)

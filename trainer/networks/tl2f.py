@@ -1,6 +1,7 @@
 """Theta, the landmark-to-face generator: two FC layers and six upscale blocks (paper, section 2.1)."""
 
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -52,6 +53,9 @@ class TL2F(nn.Module):
     The landmarks are whitened by `centre` and `whitening`, from the target's training landmarks (`fit_whitening`),
     which are part of the weights.
     """
+
+    OF_LANDMARKS: ClassVar = ("centre", "whitening")
+    """Of the weights: those that `fit_whitening` sets."""
 
     centre: Tensor
     whitening: Tensor
