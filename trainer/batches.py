@@ -10,7 +10,7 @@ from torch import Tensor
 
 from shared.expression import measure_expression
 from shared.geometry import CropRule
-from shared.landmarks import Scheme
+from shared.landmarks import Scheme, pick
 from shared.pixels import Image8, to_network
 from trainer.config import TL2FTraining
 from trainer.identities import Retarget, exaggerate, part_lips, recrop, turn_roll
@@ -19,6 +19,8 @@ from trainer.warp import warp_pictures
 OPENINGS = ("mouth", "right_eye", "left_eye")
 OPENING_WEIGHT = 10.0
 """A warp moves a head, not a tongue into view: a frame's likeness to landmarks is that of mouth and eyes above all."""
+
+FEATURES = ("right_brow", "left_brow", "right_eye", "left_eye", "outer_lips", "inner_lips")
 
 ALIKE = 5
 
@@ -173,6 +175,13 @@ def weigh_pixels(landmarks: Tensor, details: Sequence[int], weight: float, size:
     units about it.
     """
     return 1 + (weight - 1) * _near(landmarks[:, details], 0.03, size)
+
+
+def mark_features(landmarks: Tensor, scheme: Scheme, reach: float | None, size: int = 2 * CELLS) -> Tensor:
+    """Weights (B, 1, size, size) of where eyes, brows and lips are, and `reach` about them; None: one everywhere."""
+    if reach is None:
+        return torch.ones(len(landmarks), 1, size, size, device=landmarks.device)
+    return _near(landmarks[:, list(pick(scheme, FEATURES))], reach, size)
 
 
 def trust_pixels(landmarks: Tensor, bent: Tensor, surround: float, size: int = CELLS) -> Tensor:

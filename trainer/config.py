@@ -99,6 +99,12 @@ class TL2FTraining(_Frozen):
     perceptual: float = Field(default=3.0, ge=0, description="Weight of what the mesh's features tell apart.")
     seen: float = Field(default=0.3, ge=0, description="Weight of where the mesh sees points, made against real.")
     opening: float = Field(default=6.0, ge=0, description="Weight of how far it sees lips and lids stand apart.")
+    landmark_reach: float | None = Field(
+        default=0.025,
+        gt=0,
+        description="How far about eyes, brows and lips I2L and what the mesh sees of points may change a picture, in "
+        "crop units. None: anywhere.",
+    )
     perceptual_start: float = Field(default=0.1, ge=0, le=1, description="Share of the steps before the mesh judges.")
     gan_loss: Literal["hinge", "log"] = "hinge"
     converter_learning_rate: float = Field(
@@ -183,6 +189,7 @@ PRESETS = {
             l2i=1,
             around=0,
             i2l=1,
+            landmark_reach=None,
             opening=0,
             l2i_gan=1,
             feature_matching=0,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import grad
 
 from shared.landmarks import Scheme
 
@@ -91,10 +92,24 @@ def perceptual(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
     ).mean()
 
 
+def confine(loss: Tensor, pictures: Tensor, weights: Tensor) -> Tensor:
+    """`loss`, with its gradient at the pictures (B, 3, H, W) that it was reckoned from weighed by a map (B, 1, h, w).
+
+    No more than the pictures gets a gradient by it.
+    """
+    (gradient,) = grad(loss, pictures, retain_graph=True)
+    pull = (pictures * gradient * _fit(weights, pictures)).sum()
+    return loss.detach() + pull - pull.detach()
+
+
 def _weighed_mean(values: Tensor, weights: Tensor | None) -> Tensor:
     if weights is None:
         return values.mean()
-    return (values * F.interpolate(weights, values.shape[-2:], mode="bilinear", align_corners=False)).mean()
+    return (values * _fit(weights, values)).mean()
+
+
+def _fit(weights: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(weights, like.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def heatmap_divergence(heatmaps: Tensor, landmarks: Tensor, sigma: float) -> Tensor:

@@ -21,13 +21,22 @@ from tqdm import tqdm
 
 from shared.landmarks import IBUG68
 from shared.pixels import Image8, from_network
-from trainer.batches import TargetFrames, cut_windows, draw_batch, focus_pixels, trust_pixels, weigh_pixels
+from trainer.batches import (
+    TargetFrames,
+    cut_windows,
+    draw_batch,
+    focus_pixels,
+    mark_features,
+    trust_pixels,
+    weigh_pixels,
+)
 from trainer.checkpoint import CheckpointClock, load_checkpoint, save_checkpoint
 from trainer.config import TL2FTraining
 from trainer.device import autocast, place
 from trainer.identities import Retarget, detail_points, weigh_points
 from trainer.log import LOG_STEPS, open_log
 from trainer.losses import (
+    confine,
     feature_matching,
     i2l,
     l2i,
@@ -163,38 +172,43 @@ def train_tl2f(
                 with torch.no_grad():
                     real_sight = teachers.mesh(pictures, teachers.mesh.find(pictures, landmarks, frames.scheme))
                 if config.relabel and frames.mesh_labelled:
-                    shown = torch.where(batch.bent[:, None, None].to(device), real_sight.landmarks, landmarks)
-                    asked = torch.cat([asked[:start], asked[start:] + (shown - landmarks).cpu()])
-                    landmarks = shown
+                    found = torch.where(batch.bent[:, None, None].to(device), real_sight.landmarks, landmarks)
+                    asked = torch.cat([asked[:start], asked[start:] + (found - landmarks).cpu()])
+                    landmarks = found
 
             with autocast(device):
                 made = generator((asked + batch.jitter).to(device))
             made = made.float()  # (B, 3, H, W)
+            shown = made[start:]  # (P, 3, H, W)
             trust = trust_pixels(landmarks, batch.bent.to(device), config.surround)  # (P, 1, h, w)
             focus = focus_pixels(landmarks, config.gan_reach)
             pixels = trust * focus * weigh_pixels(landmarks, details, config.detail_weight)
-            terms = {"l2i": share(paired) * l2i(made[start:], pictures, pixels)}
+            terms = {"l2i": share(paired) * l2i(shown, pictures, pixels)}
             loss = config.l2i * terms["l2i"]
             if config.around > 0:
                 # Landmarks don't tell shoulders: L1 would have Theta settle for one guess, sure and wrong.
-                terms["around"] = share(paired) * squared_error(made[start:], pictures, trust * (1 - focus))
+                terms["around"] = share(paired) * squared_error(shown, pictures, trust * (1 - focus))
                 loss = loss + config.around * terms["around"]
 
+            reading = torch.zeros((), device=device)  # what compares landmarks
             if teachers.mesh is not None and step >= mesh_from:
-                sight = teachers.mesh(made[start:], real_sight.places)
+                sight = teachers.mesh(shown, real_sight.places)
                 terms["perceptual"] = share(paired) * perceptual(sight.features, real_sight.features)
                 terms["seen"] = share(paired) * i2l(sight.landmarks, real_sight.landmarks, seen_weights)
                 terms["opening"] = share(paired) * opening_distance(sight.landmarks, real_sight.landmarks, IBUG68)
-                loss = loss + config.perceptual * terms["perceptual"] + config.seen * terms["seen"]
-                loss = loss + config.opening * terms["opening"]
+                loss = loss + config.perceptual * terms["perceptual"]
+                reading = config.seen * terms["seen"] + config.opening * terms["opening"]
 
             # Omega reads the landmarks off what was made: bent frames first, which are hardest.
             if teachers.omega is not None and config.i2l > 0 and step >= i2l_from:
                 with autocast(device):
-                    found, _ = teachers.omega(made[start : start + take(seen)])
+                    found, _ = teachers.omega(shown[: take(seen)])
                 wanted = landmarks[: take(seen)]
                 terms["i2l"] = share(seen) * i2l(found, wanted, point_weights)
-                loss = loss + config.i2l * terms["i2l"]
+                reading = reading + config.i2l * terms["i2l"]
+            if reading.requires_grad:
+                # A detector tells lips by nose and chin too, where a gradient of theirs leaves marks and no expression.
+                loss = loss + confine(reading, shown, mark_features(landmarks, frames.scheme, config.landmark_reach))
 
             if adversarial:
                 # D learns to tell filmed from made: bending takes some of a picture's sharpness ...

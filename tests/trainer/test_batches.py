@@ -19,6 +19,7 @@ from trainer.batches import (
     cut_windows,
     draw_batch,
     focus_pixels,
+    mark_features,
     trust_pixels,
     weigh_pixels,
 )
@@ -139,6 +140,22 @@ def test_pixels_of_eyes_and_lips_weigh_more() -> None:
         x, y = (face[62] * 32).long().tolist()
         assert weights[row, 0, y, x] > 2.5
     assert torch.equal(weigh_pixels(landmarks, [36], weight=1.0), torch.ones(2, 1, 32, 32))
+
+
+def test_features_are_eyes_brows_and_lips_and_not_the_nose() -> None:
+    landmarks = make_frames().landmarks[:2]
+    marked = mark_features(landmarks, IBUG68, reach=0.025)
+    for group, low, high in (("right_eye", 0.8, 1.0), ("inner_lips", 0.8, 1.0), ("right_brow", 0.8, 1.0)):
+        for weight in sample(marked, landmarks[:, list(IBUG68.groups[group])]):
+            assert low <= weight <= high, group
+    assert max(sample(marked, landmarks[:, [IBUG68.nose_tip, 8]])) < 0.1  # tip of the nose and of the chin
+    assert mark_features(landmarks, IBUG68, reach=None).unique().tolist() == [1.0]
+
+
+def sample(maps: Tensor, points: Tensor) -> list[float]:
+    """Maps (B, 1, h, w) at points (B, n, 2) in crop units."""
+    cells = (points * maps.shape[-1]).long()
+    return [maps[row, 0, y, x].item() for row, each in enumerate(cells) for x, y in each.tolist()]
 
 
 def test_a_bent_frame_is_trusted_on_the_face_alone() -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from shared.landmarks import IBUG68
 from trainer.losses import (
+    confine,
     feature_matching,
     i2l,
     l2i,
@@ -188,6 +189,19 @@ def test_perceptual_counts_each_layer_in_units_of_its_real_features() -> None:
     made = [torch.tensor([2.0, 1.0]), torch.tensor([4.0, 4.0])]
     assert perceptual(made, real).item() == pytest.approx((0.5 / 1 + 3 / 3) / 2)
     assert perceptual(real, real).item() == 0
+
+
+def test_a_confined_loss_pulls_at_the_pictures_where_it_may_and_at_nothing_else() -> None:
+    seed = torch.tensor(2.0, requires_grad=True)
+    judge = torch.tensor(3.0, requires_grad=True)
+    pictures = seed * torch.ones(1, 3, 2, 2)
+    weights = torch.tensor([[[[1.0, 0.0], [0.5, 0.0]]]])
+    loss = confine(judge * pictures.square().sum(), pictures, weights)
+    assert loss.item() == 3 * 12 * 4
+    loss.backward()
+    assert seed.grad is not None
+    assert seed.grad.item() == 3 * (2 * 2) * 3 * 1.5  # judge, slope of the square, channels, pixels that may
+    assert judge.grad is None
 
 
 def test_gradients_agree_with_finite_differences() -> None:

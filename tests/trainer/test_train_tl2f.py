@@ -274,6 +274,22 @@ def test_a_term_reaches_theta_and_through_it_phi_and_psi(
     assert learn_from(term, frames, tmp_path / "fixed", rate=0.0)[2] == THETA_ALONE
 
 
+@pytest.mark.parametrize(
+    ("term", "confined"),
+    [
+        ({"i2l": 1.0, "i2l_start": 0.0}, True),
+        ({"seen": 1.0, "perceptual_start": 0.0}, True),
+        ({"opening": 1.0, "perceptual_start": 0.0}, True),
+        ({"perceptual": 1.0, "perceptual_start": 0.0}, False),
+    ],
+)
+def test_what_compares_landmarks_changes_features_alone(
+    frames: TargetFrames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, term: dict[str, float], confined: bool
+) -> None:
+    monkeypatch.setattr(module, "mark_features", lambda landmarks, *_: torch.zeros(len(landmarks), 1, 8, 8))
+    assert learn_from(term, frames, tmp_path)[2] == (NOTHING if confined else THROUGH_THETA)
+
+
 @pytest.mark.parametrize("term", [{"i2l": 1.0, "i2l_start": 0.0}, {"l2i_gan": 1.0}])
 def test_where_no_landmarks_are_converted_the_converter_hears_nothing(tmp_path: Path, term: dict[str, float]) -> None:
     assert learn_from(term, make_frames(foreign=0), tmp_path)[2] == THETA_ALONE
