@@ -11,13 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared.bundle import hash_file
+from shared.bundle import hash_file, read_bundle
 from shared.detectors import DETECTOR_NAMES, LandmarkDetector, load_detector
 from shared.errors import LandmarkGANError
 from shared.landmarks import IBUG68, SCHEMES
 from trainer.celebv import CELEBV_FOLDERS, LAYOUT, CelebVSource
 from trainer.cli_evaluate import Commands, add_evaluate, add_figures, add_folders
-from trainer.cli_study import add_study, add_train_detector
+from trainer.cli_study import add_study, add_train_detector, check_steps
 from trainer.dataset import QUICK_SUFFIX, DatasetManifest, list_datasets, read_manifest
 from trainer.errors import FetchError, TargetError
 from trainer.media import PACKAGES, SAMPLES, SampleTarget, fetch_media
@@ -107,6 +107,7 @@ def _add_train(commands: Commands) -> None:
         const="quick",
         help="a minute of training, to see the whole way; the bundle's id is TARGET-quick",
     )
+    parser.add_argument("--steps", type=int, help="training steps of the generator (default: the preset's)")
     parser.add_argument(
         "--begin-from",
         metavar="BUNDLE",
@@ -121,6 +122,9 @@ def _add_train(commands: Commands) -> None:
 
 def run_train(options: argparse.Namespace) -> None:
     """Prepare the target's dataset where that is still to do, then train; under torchrun, with the other processes."""
+    check_steps(options.steps)
+    if (begin_from := options.begin_from or (options.target if options.preset == "refine" else None)) is not None:
+        read_bundle(options.models_dir / begin_from)  # before minutes of preparing
     from trainer.processes import join_processes  # torch, which `data` need not wait for
 
     with join_processes() as processes:
@@ -132,15 +136,18 @@ def run_train(options: argparse.Namespace) -> None:
         from trainer.config import PRESETS
         from trainer.train import train_target
 
+        config = PRESETS[options.preset]
+        if options.steps is not None:
+            config = config.model_copy(update={"tl2f": config.tl2f.model_copy(update={"steps": options.steps})})
         bundle = train_target(
             options.target,
-            PRESETS[options.preset],
+            config,
             options.device,
             data_dir=options.data_dir,
             runs_dir=options.runs_dir,
             models_dir=options.models_dir,
             processes=processes,
-            begin_from=options.begin_from,
+            begin_from=begin_from,
         )
         print(f"The bundle is in {bundle}. Serve it with: make serve")
 

@@ -25,12 +25,17 @@ def run_train_detector(options: argparse.Namespace) -> None:
     from trainer.config import DetectorTraining
     from trainer.detector import make_detector
 
-    if options.steps is not None and options.steps < 1:
-        raise TargetError(f"--steps {options.steps}: a training has at least one step.")
+    check_steps(options.steps)
     config = DetectorTraining() if options.steps is None else DetectorTraining(steps=options.steps)
     folders = (options.data_dir, options.runs_dir, options.models_dir)
     folder = make_detector(options.wflw, options.datasets, config, options.device, *folders)
     print(f"The detector is in {folder}. Serve with it: LANDMARKGAN_DETECTOR=hourglass make serve")
+
+
+def check_steps(steps: int | None) -> None:
+    """Raise TargetError where so many steps are no training."""
+    if steps is not None and steps < 1:
+        raise TargetError(f"--steps {steps}: a training has at least one step.")
 
 
 def add_study(commands: Commands) -> None:

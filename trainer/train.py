@@ -89,14 +89,12 @@ def train_target(
 ) -> Path | None:
     """Train one target from its prepared dataset, and export it; the bundle's folder. Raises TrainerError.
 
-    Theta begins as that of the bundle `begin_from`, which with the preset ``refine`` is the target's own by default.
-    Of several processes the first exports; for the others there is no bundle.
+    Theta begins as that of the bundle `begin_from`, where one is named. Of several processes the first exports; for the
+    others there is no bundle.
     """
     course = prepare_course(target, config, device_name, data_dir, runs_dir, models_dir, processes)
     folder = runs_dir / f"{target}-{config.preset}-{course.learned_from}"
     config, weights = course.config, None
-    if begin_from is None and config.preset == "refine":
-        begin_from = target
     if begin_from is not None:
         sha256, weights = read_theta(models_dir / begin_from, config.tl2f.network)
         if begin_from != target:  # another's landmarks were whitened; this one's are by their own

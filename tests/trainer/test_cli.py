@@ -12,6 +12,7 @@ from PIL import Image
 from shared.errors import DetectorUnavailableError
 from tests.fixtures.painted import PaintedDetector, film, paint_people, write_video
 from trainer import cli
+from trainer.config import TrainingConfig
 from trainer.dataset import FrameDataset, list_datasets, read_manifest
 from trainer.errors import FetchError
 
@@ -96,6 +97,34 @@ def test_photos_are_prepared_then_trained(tmp_path: Path, trained: list[str]) ->
     assert FrameDataset(tmp_path / "data" / "me").manifest.licence == "not stated"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "steps", "begin_from"),
+    [
+        ([], 2600, None),
+        (["--steps", "7", "--begin-from", "franck"], 7, "franck"),
+        (["--preset", "refine", "--steps", "7"], 7, "cap"),
+        (["--preset", "refine", "--begin-from", "franck"], 1000, "franck"),
+    ],
+)
+def test_how_long_and_from_whose_generator_is_said_on_the_command_line(
+    tmp_path: Path,
+    trained: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    steps: int,
+    begin_from: str | None,
+) -> None:
+    given: list[tuple[int, object]] = []
+
+    def record(target: str, config: TrainingConfig, device: str, **rest: object) -> None:
+        given.append((config.tl2f.steps, rest["begin_from"]))
+
+    monkeypatch.setattr(sys.modules["trainer.train"], "train_target", record)
+    monkeypatch.setattr(cli, "prepare_target", lambda options: types.SimpleNamespace(describe=str, scheme="wflw98"))
+    assert train(tmp_path, "--target", "cap", *arguments) == 0
+    assert given == [(steps, begin_from)]
+
+
 def test_paths_may_be_parted_by_spaces_or_commas(tmp_path: Path) -> None:
     spaced = tmp_path / "a b.mp4"
     spaced.touch()
@@ -130,6 +159,9 @@ def test_a_celebv_target_without_data_says_what_is_missing(
         (["--target", "me", "--video", "nowhere.mp4"], "There is no video nowhere.mp4"),
         (["--target", "me", "--photos", "nowhere"], "There is no folder nowhere"),
         (["--target", "me", "--celebv", "nowhere"], "CelebV has no target 'me'; it has macron"),
+        (["--target", "franck", "--steps", "0"], "a training has at least one step"),
+        (["--target", "franck", "--begin-from", "nobody"], "nobody: no bundle.json"),
+        (["--target", "me", "--preset", "refine"], "me: no bundle.json"),
         (["--target", "trump", "--celebv", "nowhere"], "There is no folder Donald_Trump in nowhere"),
     ],
 )

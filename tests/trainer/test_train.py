@@ -128,7 +128,8 @@ def test_a_refined_target_begins_as_its_bundle(tmp_path: Path, monkeypatch: pyte
 
     def train(preset: str, **changes: object) -> Path:
         config = short.model_copy(update={"preset": preset, "tl2f": short.tl2f.model_copy(update=changes)})
-        bundle = train_target("ada", config, "cpu", tmp_path / "data", tmp_path / "runs", tmp_path / "models")
+        folders = tmp_path / "data", tmp_path / "runs", tmp_path / "models"
+        bundle = train_target("ada", config, "cpu", *folders, begin_from="ada" if preset == "refine" else None)
         assert bundle is not None
         return bundle
 
