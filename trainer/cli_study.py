@@ -45,6 +45,9 @@ def add_study(commands: Commands) -> None:
     parser.add_argument("--target", default="franck", help="whose generator is trained (default: franck)")
     parser.add_argument("--minutes", type=float, default=4.0, help="for each design (default: 4)")
     parser.add_argument("--steps", type=int, default=400, help="for each of the others (default: 400)")
+    parser.add_argument(
+        "--begin-from", metavar="BUNDLE", help="somebody else's generator that each of the others begins as"
+    )
     parser.add_argument("--every", type=int, default=8, help="one test frame in so many is measured (default: 8)")
     parser.add_argument("--out", type=Path, default=Path("docs/study"), help="results (default: docs/study)")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="checkpoints (default: runs)")
@@ -56,7 +59,8 @@ def run_study(options: argparse.Namespace) -> None:
     """Train and measure every variant that was not measured yet."""
     from trainer.study import open_bench, study_departures, study_designs, study_terms
 
-    bench = open_bench(options.target, options.data_dir, options.models_dir, options.runs_dir, options.every)
+    folders = (options.data_dir, options.models_dir, options.runs_dir)
+    bench = open_bench(options.target, *folders, options.every, options.begin_from)
     runs = options.runs_dir / "study"
     if options.study == "designs":
         study_designs(bench, options.minutes, options.out, runs)

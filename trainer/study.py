@@ -1,6 +1,6 @@
 """Short trainings side by side: designs of Theta, terms of the loss left out, departures from the paper taken back.
 
-``python -m trainer study designs``, ``study terms`` and ``study departures`` train every variant from the start,
+``python -m trainer study designs``, ``study terms`` and ``study departures`` train every variant from the same start,
 measure it on the test block, and write ``docs/study/<name>.json`` and the tables beside it. A variant that was measured
 is not trained again, so that a study can be broken off.
 """
@@ -17,6 +17,7 @@ import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
+from torch import Tensor
 from tqdm import tqdm
 
 from shared.bundle import TensorSpec
@@ -33,7 +34,7 @@ from trainer.networks.discriminator import DiscriminatorConfig
 from trainer.networks.tl2f import TL2F, TL2FConfig
 from trainer.report import write_text
 from trainer.study_tables import Outcome, draw_curve, read_outcomes, write_tables
-from trainer.train import Course, prepare_course
+from trainer.train import Course, begin_as, prepare_course
 
 PILOT_STEPS = 20
 EXPRESSIONS = ("mouth", "right_eye", "left_eye", "right_brow", "left_brow", "yaw", "roll")
@@ -74,6 +75,7 @@ DEPARTURES: Mapping[str, Changes] = {
     "no openings": {"opening": 0.0},
     "no points of the mesh": {"seen": 0.0},
     "no features of the mesh": {"perceptual": 0.0},
+    "landmark terms change any pixel": {"landmark_reach": None},
     "bent frames labelled by the spline": {"relabel": False},
     "no bent frames": {"warped": 0.0},
     "no rare frames": {"rare": 0.0},
@@ -98,6 +100,7 @@ class Bench:
     driver: FrameDataset
     detector: LandmarkDetector
     every: int
+    weights: Mapping[str, Tensor] | None = None  # that a generator begins with, but in the study of designs
 
 
 def study_designs(bench: Bench, minutes: float, out: Path, runs: Path) -> dict[str, Outcome]:
@@ -111,7 +114,7 @@ def study_designs(bench: Bench, minutes: float, out: Path, runs: Path) -> dict[s
         started = time.monotonic()
         bench.course.train_generator(pilot, runs / f"pilot-{name}")
         steps = max(PILOT_STEPS, round(minutes * 60 / (time.monotonic() - started) * PILOT_STEPS))
-        outcome = _train(bench, config.model_copy(update={"steps": steps}), runs / f"design-{name}")
+        outcome = _train(bench, config.model_copy(update={"steps": steps}), runs / f"design-{name}", None)
         ours, theirs = time_networks(TL2F(DESIGNS[name]), authors, runs)
         return outcome.model_copy(
             update={"figures": {**outcome.figures, "milliseconds": ours, "times_faster": theirs / ours}}
@@ -147,7 +150,7 @@ def _study_changes(
 
     def run(name: str) -> Outcome:
         folder = runs / f"{path.stem}-{name.replace(' ', '-')}"
-        return _train(bench, base.model_copy(update=dict(variants[name])), folder)
+        return _train(bench, base.model_copy(update=dict(variants[name])), folder, bench.weights)
 
     return _run_all(variants, run, path)
 
@@ -165,9 +168,9 @@ def _run_all(names: Mapping[str, object], run: Callable[[str], Outcome], path: P
     return results
 
 
-def _train(bench: Bench, config: TL2FTraining, folder: Path) -> Outcome:
+def _train(bench: Bench, config: TL2FTraining, folder: Path, weights: Mapping[str, Tensor] | None) -> Outcome:
     started = time.monotonic()
-    theta, converter = bench.course.train_generator(config, folder)
+    theta, converter = bench.course.train_generator(config, folder, weights)
     seconds = time.monotonic() - started
 
     @torch.no_grad()
@@ -266,10 +269,18 @@ def time_networks(ours: TL2F, theirs: TL2F, folder: Path, runs: int = 40) -> tup
     return first, second
 
 
-def open_bench(target: str, data_dir: Path, models_dir: Path, runs_dir: Path, every: int) -> Bench:
-    """The target's course and another identity's test frames. Raises DatasetError where there is none."""
+def open_bench(
+    target: str, data_dir: Path, models_dir: Path, runs_dir: Path, every: int, begin_from: str | None = None
+) -> Bench:
+    """The target's course and another identity's test frames. Raises DatasetError where there is none.
+
+    `begin_from` is the bundle whose generator those of the target begin as, where they have its widths.
+    """
     course = prepare_course(target, PRESETS["default"], "auto", data_dir, runs_dir, models_dir)
     others = [name for name in course.lesson.identities if name != target]
     if not others:
         raise DatasetError(f"A study of '{target}' needs another prepared dataset to drive it. `make data` brings two.")
-    return Bench(course, FrameDataset(data_dir / others[0]), load_detector("mesh", models_dir), every)
+    weights = None
+    if begin_from is not None:
+        _, weights = begin_as(begin_from, target, models_dir, course.config.tl2f.network)
+    return Bench(course, FrameDataset(data_dir / others[0]), load_detector("mesh", models_dir), every, weights)

@@ -96,15 +96,24 @@ def train_target(
     folder = runs_dir / f"{target}-{config.preset}-{course.learned_from}"
     config, weights = course.config, None
     if begin_from is not None:
-        sha256, weights = read_theta(models_dir / begin_from, config.tl2f.network)
-        if begin_from != target:  # another's landmarks were whitened; this one's are by their own
-            weights = {name: value for name, value in weights.items() if name not in TL2F.OF_LANDMARKS}
+        sha256, weights = begin_as(begin_from, target, models_dir, config.tl2f.network)
         config = config.model_copy(update={"begun_from": sha256})
         folder = folder.with_name(f"{folder.name}-{sha256[:12]}")
     theta, converter = course.train_generator(config.tl2f, folder, weights)
     if not processes.leads:
         return None
     return export_bundle(course.dataset, converter, theta, config, models_dir)
+
+
+def begin_as(bundle: str, target: str, models_dir: Path, network: TL2FConfig) -> tuple[str, dict[str, torch.Tensor]]:
+    """What `read_theta` reads of this bundle, for the generator of this target.
+
+    The landmarks of somebody else are whitened in their own way, which is left out.
+    """
+    sha256, weights = read_theta(models_dir / bundle, network)
+    if bundle != target:
+        weights = {name: value for name, value in weights.items() if name not in TL2F.OF_LANDMARKS}
+    return sha256, weights
 
 
 def read_theta(folder: Path, network: TL2FConfig) -> tuple[str, dict[str, torch.Tensor]]:

@@ -1,8 +1,10 @@
 """Studies: each variant is trained and measured once, and the curve is drawn from what was measured."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from shared.detectors import load_detector
 from tests.fixtures.acted import film_points, stretch, write_dataset
@@ -12,7 +14,7 @@ from trainer import study
 from trainer.config import TrainingConfig
 from trainer.dataset import FrameDataset
 from trainer.errors import DatasetError
-from trainer.networks.tl2f import TL2F
+from trainer.networks.tl2f import TL2F, UpscaleBlock
 from trainer.study import DEPARTURES, Bench, open_bench, study_departures, study_designs, study_terms
 from trainer.study_tables import Outcome, draw_curve, write_tables
 from trainer.train import prepare_course
@@ -74,6 +76,19 @@ def test_every_departure_is_taken_back(bench: Bench, tmp_path: Path, monkeypatch
     page = (tmp_path / "study" / "README.md").read_text(encoding="utf-8")
     assert "## Departures" in page
     assert f"| not whitened | 2 | 0.0 | {results['not whitened'].figures['psnr']:.3f} |" in page
+
+
+def test_generators_may_begin_as_somebody_elses(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "DEPARTURES", {"the default recipe": {}})
+    white = TL2F(bench.course.config.tl2f.network)
+    assert isinstance(white.head, UpscaleBlock)
+    torch.nn.init.constant_(white.head.conv.bias, 20.0)
+    figures = [
+        study_departures(replace(bench, weights=weights), 1, tmp_path / str(name), tmp_path / f"runs-{name}")
+        for name, weights in enumerate((None, white.state_dict()))
+    ]
+    ordinary, begun = (each["the default recipe"].figures for each in figures)
+    assert begun["gradient_energy_box"] < 1e-3 < ordinary["gradient_energy_box"]
 
 
 def test_the_page_has_every_study_and_dashes_where_nothing_was_measured(tmp_path: Path) -> None:
