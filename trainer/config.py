@@ -84,7 +84,7 @@ class TL2FTraining(_Frozen):
     i2l: float = Field(default=0.1, ge=0)
     i2l_start: float = Field(default=0.3, ge=0, le=1, description="Share of the steps before Omega is asked.")
     i2l_pictures: int = Field(default=2, ge=1, description="Pictures in a step that Omega looks at.")
-    l2i_gan: float = Field(default=0.07, ge=0)
+    l2i_gan: float = Field(default=0.03, ge=0)
     gan_reach: float | None = Field(
         default=0.1, gt=0, description="Of what D judges and L2I counts: the face and so much about it. None: all."
     )
@@ -100,7 +100,7 @@ class TL2FTraining(_Frozen):
     seen: float = Field(default=0.3, ge=0, description="Weight of where the mesh sees points, made against real.")
     opening: float = Field(default=12.0, ge=0, description="Weight of how far it sees lips and lids stand apart.")
     landmark_reach: float | None = Field(
-        default=0.025,
+        default=0.012,
         gt=0,
         description="How far about eyes, brows and lips I2L and what the mesh sees of points may change a picture, in "
         "crop units. None: anywhere.",
