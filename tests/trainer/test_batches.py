@@ -145,9 +145,8 @@ def test_pixels_of_eyes_and_lips_weigh_more() -> None:
 def test_features_are_eyes_brows_and_lips_and_not_the_nose() -> None:
     landmarks = make_frames().landmarks[:2]
     marked = mark_features(landmarks, IBUG68, reach=0.025)
-    for group, low, high in (("right_eye", 0.8, 1.0), ("inner_lips", 0.8, 1.0), ("right_brow", 0.8, 1.0)):
-        for weight in sample(marked, landmarks[:, list(IBUG68.groups[group])]):
-            assert low <= weight <= high, group
+    for group in ("right_eye", "inner_lips", "right_brow"):
+        assert min(sample(marked, landmarks[:, list(IBUG68.groups[group])])) > 0.8, group
     assert max(sample(marked, landmarks[:, [IBUG68.nose_tip, 8]])) < 0.1  # tip of the nose and of the chin
     assert mark_features(landmarks, IBUG68, reach=None).unique().tolist() == [1.0]
 

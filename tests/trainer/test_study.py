@@ -91,6 +91,15 @@ def test_generators_may_begin_as_somebody_elses(bench: Bench, tmp_path: Path, mo
     assert begun["gradient_energy_box"] < 1e-3 < ordinary["gradient_energy_box"]
 
 
+def test_a_bench_may_have_a_bundle_to_begin_with(tmp_path: Path) -> None:
+    for name in ("ada", "bob"):
+        write_dataset(tmp_path / "data", name, film_points(24))
+    begun = open_bench("ada", tmp_path / "data", MODELS, tmp_path / "runs", every=1, begin_from="franck").weights
+    assert begun is not None
+    assert "fc.0.weight" in begun
+    assert not set(begun) & set(TL2F.OF_LANDMARKS)
+
+
 def test_the_page_has_every_study_and_dashes_where_nothing_was_measured(tmp_path: Path) -> None:
     for name, rows in {
         "designs": '"slim": {"steps": 9, "seconds": 60, "figures": {"psnr": 20}}',
