@@ -123,7 +123,7 @@ class TL2FTraining(_Frozen):
         default=0.05, ge=0, le=1, description="Weight of what lies off the face in a bent frame: it was not bent along."
     )
     rare: float = Field(default=0.3, ge=0, le=1, description="Share of the frames drawn for how seldom they are.")
-    detail_weight: float = Field(default=3.0, ge=1, description="Weight of eyes and lips in L2I.")
+    detail_weight: float = Field(default=3.0, ge=1, description="Weight of eyes, lips and nostrils in L2I.")
     noise: float = Field(default=0.0004, ge=0, description="Spread of the landmarks' jitter, in crop units.")
     feature_weight: float = Field(default=9.0, ge=1, description="Weight of lips and lids in I2L.")
     jaw_weight: float = Field(default=0.5, gt=0, description="Weight of the jaw in I2L.")

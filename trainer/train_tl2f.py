@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.autograd import backward
 from tqdm import tqdm
 
-from shared.landmarks import IBUG68
+from shared.landmarks import IBUG68, pick
 from shared.pixels import Image8, from_network
 from trainer.batches import (
     TargetFrames,
@@ -126,7 +126,8 @@ def train_tl2f(
 
     clock = CheckpointClock()
     retarget = Retarget(frames.scheme)
-    details = list(detail_points(frames.scheme))
+    # D pulls hardest at the nostrils, and not towards the filmed ones: L2I has to hold them.
+    details = [*detail_points(frames.scheme), *pick(frames.scheme, ("nose_base",))]
     point_weights, seen_weights = (
         weigh_points(scheme, config.feature_weight, config.jaw_weight).to(device) for scheme in (frames.scheme, IBUG68)
     )
