@@ -171,8 +171,8 @@ def cut_windows(maps: Tensor, begin: Tensor, side: int) -> Tensor:
 def weigh_pixels(landmarks: Tensor, details: Sequence[int], weight: float, size: int = CELLS) -> Tensor:
     """Weights (B, 1, size, size) of a picture's parts: `weight` on the points `details` of `landmarks`, else one.
 
-    Each point weighs a Gaussian of 0.03 crop units about it. Eyes and lips are a fiftieth of the pixels and most of what
-    is looked at.
+    Each point weighs a Gaussian of 0.03 crop units about it. Eyes and lips are a fiftieth of the pixels and most of
+    what is looked at.
     """
     return 1 + (weight - 1) * _near(landmarks[:, details], 0.03, size)
 
