@@ -20,6 +20,7 @@ from trainer.cli_evaluate import Commands, add_evaluate, add_figures, add_folder
 from trainer.cli_study import add_study, add_train_detector, check_steps
 from trainer.dataset import QUICK_SUFFIX, DatasetManifest, list_datasets, read_manifest
 from trainer.errors import FetchError, TargetError
+from trainer.face_teacher import FACES_FOLDER
 from trainer.media import PACKAGES, SAMPLES, SampleTarget, fetch_media
 from trainer.prepare import About, PrepareOptions, find_prepared, prepare_dataset
 from trainer.sources import PhotoSource, Source, VideoSource
@@ -27,6 +28,7 @@ from trainer.wflw import WFLW
 
 TARGET_PATTERN = r"[a-z0-9][a-z0-9_-]{0,57}"  # a bundle's id has 64 at most, and a quick run's ends in -quick
 RESERVED = {name: f"models/{name} is the landmark detector" for name in DETECTOR_NAMES} | {
+    FACES_FOLDER: f"models/{FACES_FOLDER} is the network that tells faces apart",
     WFLW.target: f"data/{WFLW.target} holds the faces of many people, for the detector"
 }
 QUICK_FRAMES = 1000  # that a quick run looks for faces in: about 45 seconds of it

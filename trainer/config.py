@@ -106,6 +106,10 @@ class TL2FTraining(_Frozen):
         "crop units. None: anywhere.",
     )
     perceptual_start: float = Field(default=0.1, ge=0, le=1, description="Share of the steps before the mesh judges.")
+    identity: float = Field(
+        default=0.5, ge=0, description="Weight of how far a made face is from the reference picture's, from then on."
+    )
+    identity_pictures: int = Field(default=4, ge=1, description="Pictures in a step that this looks at.")
     gan_loss: Literal["hinge", "log"] = "hinge"
     converter_learning_rate: float = Field(
         default=5e-5, ge=0, description="Of Phi and Psi, which learn on in the GAN phase. 0: they stay as they are."
@@ -156,7 +160,9 @@ PRESETS = {
         preset="quick",
         converter=ConverterTraining(steps=300),
         # Without the mesh, which is half of a step's time and tells little of a face as blurred as this one.
-        tl2f=TL2FTraining(steps=180, gan_start=0.85, ema=0.97, relabel=False, perceptual=0, seen=0, opening=0),
+        tl2f=TL2FTraining(
+            steps=180, gan_start=0.85, ema=0.97, relabel=False, perceptual=0, seen=0, opening=0, identity=0
+        ),
     ),
     "refine": TrainingConfig(
         preset="refine", tl2f=TL2FTraining(steps=1000, gan_start=0, i2l_start=0, perceptual_start=0)
@@ -199,6 +205,7 @@ PRESETS = {
             relabel=False,
             perceptual=0,
             seen=0,
+            identity=0,
             converter_learning_rate=1e-5,
             converter_batch=4,
             converted=1,

@@ -22,7 +22,7 @@ from trainer.clips import Clip, Still, find_stills, open_clip
 from trainer.dataset import FrameDataset, list_datasets
 from trainer.errors import DatasetError
 from trainer.eyes import DETECTOR, Eyes, open_eyes
-from trainer.intervals import Estimate, average
+from trainer.intervals import Estimate, average, subtract
 from trainer.results import EVERY, Driven, Evaluation, Figure, Task, hash_bundle, make_figure
 from trainer.served import serve
 from trainer.trials import (
@@ -42,12 +42,16 @@ Shown = dict[tuple[str, str, str], Sequence[Image8]]
 
 STRANGERS = "strangers"
 FILMED = "filmed"
+GAIN = "gain"
+"""A row of differences: what the converter brings."""
+
 MEASURED_WITH = ("dlib-bin", "numpy", "onnxruntime", "scikit-image", "scipy")
 LABELS = {
     FILMED: "filmed frames",
     "landmarkgan": "LandmarkGAN",
     "calibrated": "LandmarkGAN, calibrated",
     "unconverted": "without the converter",
+    GAIN: "what the converter changes",
     "nearest": "nearest training frame",
     "warp": "reference picture, warped",
     "previous": "previous release",
@@ -76,12 +80,32 @@ class Material:
 class Results:
     """What is gathered on the way: figures, and the pictures that the report shows of each system and pair."""
 
-    figures: list[Figure] = field(default_factory=list)
+    estimates: dict[tuple[str, Task, str, str], Estimates] = field(default_factory=dict)
     shown: Shown = field(default_factory=dict)
 
     def add(self, system: str, task: Task, driver: str, target: str, estimates: Estimates) -> None:
         """Keep the figures of one trial."""
-        self.figures += [make_figure(system, task, driver, target, name, each) for name, each in estimates.items()]
+        self.estimates.setdefault((system, task, driver, target), {}).update(estimates)
+
+    def subtract(self, first: str, second: str, name: str) -> None:
+        """Keep, as a system of this name, by how much more the first has than the second when others drive.
+
+        Of the same frames alone. Every resample draws them alike, so that what makes all frames of a second hard for
+        both does not widen the interval.
+        """
+        for (system, task, driver, target), ours in list(self.estimates.items()):
+            theirs = self.estimates.get((second, task, driver, target), {})
+            if system == first and task in ("cross", "cycle"):
+                same = [key for key, each in ours.items() if key in theirs and theirs[key].frames == each.frames]
+                self.add(name, task, driver, target, {key: subtract(ours[key], theirs[key]) for key in same})
+
+    def list_figures(self) -> list[Figure]:
+        """Every figure, system by system."""
+        return [
+            make_figure(*place, name, each)
+            for place, estimates in self.estimates.items()
+            for name, each in estimates.items()
+        ]
 
 
 def evaluate(
@@ -110,8 +134,11 @@ def evaluate(
             results.add(FILMED, "cross", driver, target, readable[driver])
         for system in systems:
             run_trials(system, material, eyes, results)
+        results.subtract("landmarkgan", "unconverted", GAIN)
     notes = () if previous else ("The previous release was not measured: no checkout of it was given (`--previous`).",)
-    return describe(material, [system.name for system in systems], notes, results.figures), material, results.shown
+    names = [system.name for system in systems]
+    names.insert(names.index("unconverted") + 1, GAIN)
+    return describe(material, names, notes, results.list_figures()), material, results.shown
 
 
 def gather_material(data_dir: Path, models_dir: Path, every: int | None, eyes: Eyes) -> Material:

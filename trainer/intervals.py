@@ -101,6 +101,11 @@ def average(estimates: Sequence[Estimate]) -> Estimate:
     )
 
 
+def subtract(first: Estimate, second: Estimate) -> Estimate:
+    """By how much the first is more, in each resample: both are of the same frames, which are drawn alike."""
+    return Estimate(first.value - second.value, first.resampled - second.resampled, first.frames)
+
+
 def collect(frames: Sequence[Mapping[str, float]]) -> dict[str, NDArray[np.float64]]:
     """One mapping a frame -> one series (n,) a name, NaN where a frame lacks it."""
     names = dict.fromkeys(name for frame in frames for name in frame)

@@ -92,6 +92,11 @@ def perceptual(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
     ).mean()
 
 
+def identity_distance(descriptors: Tensor, reference: Tensor) -> Tensor:
+    """Mean distance of made faces' descriptors (B, d) from the reference picture's (1, d) (not in the paper)."""
+    return (descriptors - reference).square().sum(dim=1).add(1e-12).sqrt().mean()
+
+
 def confine(loss: Tensor, pictures: Tensor, weights: Tensor) -> Tensor:
     """`loss`, with its gradient at the pictures (B, 3, H, W) that it was reckoned from weighed by a map (B, 1, h, w).
 

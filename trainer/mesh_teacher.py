@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shared.detectors.mesh import (
@@ -24,6 +23,7 @@ from shared.detectors.mesh import (
 )
 from shared.landmarks import Scheme
 from trainer.networks.onnx_graph import OnnxGraph
+from trainer.squares import Squares, bound_points, measure_angle
 
 MESH_SIZE, EYE_SIZE = 192, 64
 MAPS = 5  # of the mesh, from a half of its input's side to a 32nd
@@ -31,28 +31,6 @@ EYE_MAPS = 3
 # The mesh reaches to the hair, and landmarks to the brows. With so much of their box's height added above, the square
 # differs from the one that the mesh settles on by 0.6 % of its side and half a pixel (franck's training frames).
 FOREHEAD = 0.225
-
-
-@dataclass(frozen=True)
-class Squares:
-    """Turned squares of pictures, (B,) each, in crop units and radians: `shared.detectors.region.Region`, batched."""
-
-    x: Tensor
-    y: Tensor
-    side: Tensor
-    angle: Tensor
-
-    def to_picture(self, points: Tensor) -> Tensor:
-        """Points (B, n, 2) of the unit square -> crop units."""
-        turned = _turn((points - 0.5) * self.side[:, None, None], self.angle)
-        return turned + torch.stack([self.x, self.y], dim=1)[:, None]
-
-    def cut(self, pictures: Tensor, size: int) -> Tensor:
-        """The squares of pictures (B, 3, H, W), resampled to (B, 3, size, size); the border goes on outside."""
-        axis = (torch.arange(size, device=pictures.device) + 0.5) / size
-        grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1).view(1, -1, 2)
-        place = self.to_picture(grid.expand(len(pictures), -1, -1)).view(-1, size, size, 2)
-        return F.grid_sample(pictures, place * 2 - 1, padding_mode="border", align_corners=False)
 
 
 @dataclass(frozen=True)
@@ -91,12 +69,14 @@ class MeshTeacher(nn.Module):
     def find(self, pictures: Tensor, landmarks: Tensor, scheme: Scheme) -> Places:
         """Where the mesh and the eye network are to look on pictures whose landmarks are about these (B, N, 2)."""
         outer_right, _, _, outer_left = scheme.eye_corners
-        angle = _angle(landmarks[:, outer_right], landmarks[:, outer_left])
-        squares = _bound(landmarks, angle, REGION_SCALE, FOREHEAD)
+        angle = measure_angle(landmarks[:, outer_right], landmarks[:, outer_left])
+        squares = bound_points(landmarks, angle, REGION_SCALE, FOREHEAD)
         points = self._trace(pictures, squares)[0]
-        squares = _bound(points, _angle(points[:, LEFT_EYE_CORNERS[0]], points[:, RIGHT_EYE_CORNERS[1]]), REGION_SCALE)
+        squares = bound_points(
+            points, measure_angle(points[:, LEFT_EYE_CORNERS[0]], points[:, RIGHT_EYE_CORNERS[1]]), REGION_SCALE
+        )
         eyes = [
-            _bound(points[:, [start, end]], _angle(points[:, start], points[:, end]), EYE_REGION_SCALE)
+            bound_points(points[:, [start, end]], measure_angle(points[:, start], points[:, end]), EYE_REGION_SCALE)
             for start, end in (LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS)
         ]
         return Places(squares, (eyes[0], eyes[1]))
@@ -122,24 +102,3 @@ class MeshTeacher(nn.Module):
 
 def _index(vertices: tuple[int, ...], like: Tensor) -> Tensor:
     return torch.tensor(vertices, device=like.device)
-
-
-def _turn(vectors: Tensor, angle: Tensor) -> Tensor:
-    """Vectors (B, n, 2) turned by angles (B,), from x right towards y down."""
-    cos, sin = angle.cos()[:, None], angle.sin()[:, None]
-    x, y = vectors.unbind(dim=-1)
-    return torch.stack([x * cos - y * sin, x * sin + y * cos], dim=-1)
-
-
-def _angle(start: Tensor, end: Tensor) -> Tensor:
-    across = end - start
-    return torch.atan2(across[:, 1], across[:, 0])
-
-
-def _bound(points: Tensor, angle: Tensor, scale: float, above: float = 0.0) -> Squares:
-    """Squares at these angles about points (B, n, 2), `scale` times their longer extent; `above` adds to the height."""
-    turned = _turn(points, -angle)
-    low, high = turned.amin(dim=1), turned.amax(dim=1)  # (B, 2)
-    low = torch.stack([low[:, 0], low[:, 1] - above * (high - low)[:, 1]], dim=1)
-    centre = _turn(((low + high) / 2)[:, None], angle)[:, 0]
-    return Squares(centre[:, 0], centre[:, 1], (high - low).amax(dim=1) * scale, angle)

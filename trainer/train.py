@@ -18,6 +18,7 @@ from trainer.dataset import FrameDataset, list_datasets
 from trainer.device import pick_device
 from trainer.errors import TargetError
 from trainer.export import export_bundle
+from trainer.face_teacher import FACES_FOLDER, FaceTeacher
 from trainer.mesh_teacher import MeshTeacher
 from trainer.networks.converter import Converter
 from trainer.networks.tl2f import PICTURE_SIZE, TL2F, TL2FConfig
@@ -55,6 +56,7 @@ class Course:
         """
         omega = load_teacher(self.models_dir / HOURGLASS, self.lesson.scheme) if config.i2l > 0 else None
         mesh = MeshTeacher(self.models_dir / MeshDetector.name) if config.needs_mesh else None
+        faces = FaceTeacher(self.models_dir / FACES_FOLDER) if config.identity > 0 else None
         shown = ", ".join(f"{name} ({len(each.landmarks)} frames)" for name, each in self.lesson.identities.items())
         print(f"Landmark converter: learning from {shown}.")
         model = self.train_converter(self.lesson.config, self.runs_dir / f"converter-{self.learned_from}")
@@ -72,7 +74,7 @@ class Course:
             rule=self.lesson.rule,
             mesh_labelled=self.dataset.manifest.detector == MeshDetector.name,
         )
-        teachers = Teachers(self.lesson, omega, mesh)
+        teachers = Teachers(self.lesson, omega, mesh, faces)
         seed = self.config.seed
         return train_tl2f(target, frames, model, teachers, config, seed, self.device, folder, self.processes, weights)
 
@@ -175,6 +177,7 @@ def check_shares(config: TrainingConfig, processes: Processes) -> None:
         processes.check_share("the converted landmarks of a step", config.tl2f.converted)
     processes.check_least("the pictures that Omega looks at", config.tl2f.i2l_pictures)
     processes.check_least("the pictures that D looks at", config.tl2f.gan_pictures)
+    processes.check_least("the pictures whose face is recognized", config.tl2f.identity_pictures)
 
 
 def find_identities(dataset: FrameDataset, data_dir: Path) -> Mapping[str, FrameDataset]:

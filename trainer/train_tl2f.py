@@ -20,6 +20,7 @@ from torch.autograd import backward
 from tqdm import tqdm
 
 from shared.landmarks import IBUG68, pick
+from shared.neutral import find_calm
 from shared.pixels import Image8, from_network
 from trainer.batches import (
     TargetFrames,
@@ -33,12 +34,14 @@ from trainer.batches import (
 from trainer.checkpoint import CheckpointClock, load_checkpoint, save_checkpoint
 from trainer.config import TL2FTraining
 from trainer.device import autocast, place
+from trainer.face_teacher import FaceTeacher
 from trainer.identities import Retarget, detail_points, weigh_points
 from trainer.log import LOG_STEPS, open_log
 from trainer.losses import (
     confine,
     feature_matching,
     i2l,
+    identity_distance,
     l2i,
     l2i_gan_discriminator,
     l2i_gan_generator,
@@ -66,6 +69,7 @@ class Teachers:
     lesson: ConverterLesson
     omega: Hourglass | None  # None where i2l is 0
     mesh: MeshTeacher | None = None  # None where the configuration needs none
+    faces: FaceTeacher | None = None  # None where identity is 0
 
 
 def train_tl2f(
@@ -91,7 +95,8 @@ def train_tl2f(
         theta.fit_whitening(frames.landmarks)
     if weights is not None:
         theta.load_state_dict(theta.state_dict() | dict(weights))
-    for network in (theta, discriminator, *(each for each in (teachers.omega, teachers.mesh) if each is not None)):
+    fixed = (each for each in (teachers.omega, teachers.mesh, teachers.faces) if each is not None)
+    for network in (theta, discriminator, *fixed):
         place(network, device, torch.channels_last)
     averaged = copy.deepcopy(theta).requires_grad_(False)
     converter = model.of(target)
@@ -124,6 +129,12 @@ def train_tl2f(
         if processes.leads:
             save_checkpoint(path, config, {"step": step} | {name: part.state_dict() for name, part in parts.items()})
 
+    reference = torch.empty(0)  # what the faces made are to be like
+    if teachers.faces is not None:
+        calm = find_calm(frames.landmarks.numpy(), frames.scheme)
+        picture, points = frames.pictures(torch.tensor([calm])).to(device), frames.landmarks[[calm]].to(device)
+        reference = teachers.faces(picture, points, frames.scheme)
+
     clock = CheckpointClock()
     retarget = Retarget(frames.scheme)
     # D pulls hardest at the nostrils, and not towards the filmed ones: L2I has to hold them.
@@ -138,6 +149,7 @@ def train_tl2f(
     strangers = config.converted if len(frames.foreign) else 0
     paired = config.batch + (strangers if config.paired else 0)
     seen = min(config.i2l_pictures, paired)
+    recognized = min(config.identity_pictures, config.batch + strangers)
     judged = min(config.gan_pictures, paired if config.paired or strangers == 0 else min(strangers, config.batch))
     take, share = processes.take, processes.share
 
@@ -199,6 +211,12 @@ def train_tl2f(
                 terms["opening"] = share(paired) * opening_distance(sight.landmarks, real_sight.landmarks, IBUG68)
                 loss = loss + config.perceptual * terms["perceptual"]
                 reading = config.seen * terms["seen"] + config.opening * terms["opening"]
+
+            if teachers.faces is not None and step >= mesh_from:
+                some = take(recognized)  # converted ones come first
+                descriptors = teachers.faces(made[:some], asked[:some].detach().to(device), frames.scheme)
+                terms["identity"] = share(recognized) * identity_distance(descriptors, reference)
+                loss = loss + config.identity * terms["identity"]
 
             # Omega reads the landmarks off what was made: bent frames first, which are hardest.
             if teachers.omega is not None and config.i2l > 0 and step >= i2l_from:

@@ -24,7 +24,7 @@ from trainer.errors import ScoredFolderError
 from trainer.eyes import Eyes, Sight, count_workers
 from trainer.figures import choose_frames
 from trainer.intervals import Estimate, Timeline, collect, estimate_mean, estimate_rank_correlation
-from trainer.metrics import compare_pictures, map_ssim, measure_landmark_error, measure_lmk
+from trainer.metrics import compare_pictures, find_box, map_ssim, measure_landmark_error, measure_lmk
 
 Descriptor = NDArray[np.float64]
 Estimates = dict[str, Estimate]
@@ -164,7 +164,13 @@ def try_cycle(
     def judge(number: int, made: Image8) -> dict[str, float]:
         index = wanted[number]
         found = eyes.look(made).landmarks
-        row = {"ssim": float(map_ssim(made, clip.crops[index]).mean()), "face_found": float(found is not None)}
+        box = find_box(clip.units[index], len(made))
+        ssim = map_ssim(made, clip.crops[index])
+        row = {
+            "ssim": float(ssim.mean()),
+            "ssim_box": float(ssim[box].mean()),
+            "face_found": float(found is not None),
+        }
         if found is not None:
             row["lmk"], row["lmk_point"] = measure_lmk(found, clip.units[index])
         return row

@@ -154,6 +154,7 @@ def test_a_celebv_target_without_data_says_what_is_missing(
         (["--target", "No Body"], "can't be a target's id"),
         (["--target", "mesh"], "models/mesh is the landmark detector"),
         (["--target", "hourglass", "--photos", "."], "models/hourglass is the landmark detector"),
+        (["--target", "faces"], "models/faces is the network that tells faces apart"),
         (["--target", "wflw"], "data/wflw holds the faces of many people"),
         (["--target", "franck-quick"], "marks the bundles of quick runs"),
         (["--target", "me", "--video", "nowhere.mp4"], "There is no video nowhere.mp4"),

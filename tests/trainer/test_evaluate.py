@@ -56,7 +56,7 @@ def test_one_command_writes_the_same_figures_everywhere(checkout: Path, capsys: 
     said = capsys.readouterr().out
     evaluation = Evaluation.model_validate_json((checkout / "runs" / "evaluation" / "figures.json").read_text())
     assert evaluation.drivers["zoe"].frames == 2
-    systems = {"landmarkgan", "calibrated", "unconverted", "nearest", "warp"}
+    systems = {"landmarkgan", "calibrated", "unconverted", "gain", "nearest", "warp"}
     assert {each.system for each in evaluation.figures} == systems | {"filmed"}
     assert evaluation.list_pairs("cross") == [
         ("cap", "franck"),

@@ -12,6 +12,7 @@ from trainer.intervals import (
     correlate_ranks,
     estimate_mean,
     estimate_rank_correlation,
+    subtract,
 )
 
 
@@ -102,3 +103,15 @@ def test_frames_without_a_value_are_collected_as_missing() -> None:
     series = collect([{"a": 1.0}, {"a": 2.0, "b": 5.0}])
     np.testing.assert_array_equal(series["a"], [1, 2])
     np.testing.assert_array_equal(series["b"], [np.nan, 5])
+
+
+def test_a_difference_has_the_spread_of_the_difference() -> None:
+    timeline = make_timeline(40, block=5)
+    hard = np.repeat(np.random.default_rng(3).normal(size=8), 5)  # some seconds are hard for everybody
+    ours, theirs = (estimate_mean(hard + more, timeline) for more in (0.3, 0.1))
+    assert ours is not None
+    assert theirs is not None
+    assert ours.interval[0] < theirs.interval[1]  # apart they overlap
+    difference = subtract(ours, theirs)
+    assert difference.interval == pytest.approx((0.2, 0.2))
+    assert difference.frames == 40

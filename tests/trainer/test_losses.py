@@ -11,6 +11,7 @@ from trainer.losses import (
     confine,
     feature_matching,
     i2l,
+    identity_distance,
     l2i,
     l2i_gan_discriminator,
     l2i_gan_generator,
@@ -182,6 +183,11 @@ def test_feature_matching_counts_each_layer_alike_and_leaves_the_real_alone() ->
 
 def random_faces(seed: int) -> Tensor:
     return torch.randn(2, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+
+
+def test_identity_is_the_mean_distance_from_the_reference() -> None:
+    made = torch.tensor([[1.0, 0.0], [0.0, -1.0]])
+    assert identity_distance(made, torch.tensor([[0.0, 1.0]])).item() == pytest.approx((2**0.5 + 2) / 2)
 
 
 def test_perceptual_counts_each_layer_in_units_of_its_real_features() -> None:

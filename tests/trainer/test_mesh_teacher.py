@@ -14,7 +14,8 @@ from shared.detectors.region import Region, cut_region
 from shared.expression import measure_expression
 from shared.landmarks import IBUG68
 from shared.pixels import from_network, to_network
-from trainer.mesh_teacher import MeshTeacher, Squares
+from trainer.mesh_teacher import MeshTeacher
+from trainer.squares import Squares
 from trainer.warp import warp_pictures
 
 MODELS = Path(__file__).parents[2] / "models"

@@ -187,6 +187,7 @@ def change(**changes: int | bool) -> TrainingConfig:
             "can't share the pictures that D looks at, which are 3. Start 3 at most",
         ),
         (change(i2l_pictures=1), 2, "the pictures that Omega looks at, which are 1"),
+        (change(identity_pictures=1), 2, "the pictures whose face is recognized, which are 1"),
     ],
 )
 def test_processes_that_can_not_share_a_batch_are_refused(config: TrainingConfig, count: int, words: str) -> None:

@@ -15,7 +15,7 @@ from trainer.config import TrainingConfig
 from trainer.dataset import FrameDataset
 from trainer.errors import DatasetError
 from trainer.networks.tl2f import TL2F, UpscaleBlock
-from trainer.study import DEPARTURES, Bench, open_bench, study_departures, study_designs, study_terms
+from trainer.study import DEPARTURES, Bench, count_steps, open_bench, study_departures, study_designs, study_terms
 from trainer.study_tables import Outcome, draw_curve, write_tables
 from trainer.train import prepare_course
 
@@ -59,11 +59,16 @@ def test_designs_are_trained_for_the_same_time_and_drawn(
     tiny = TL2F_TRAINING.network
     monkeypatch.setattr(study, "DESIGNS", {"default": tiny})
     monkeypatch.setattr(study, "AUTHORS_TL2F", tiny)
-    monkeypatch.setattr(study, "PILOT_STEPS", 2)
+    monkeypatch.setattr(study, "PILOTS", (1, 2))
     results = study_designs(bench, 0.001, tmp_path / "study", tmp_path / "runs")
-    assert results["default"].steps == 2  # at the least
+    assert results["default"].steps >= 1
     assert results["default"].figures["milliseconds"] > 0
     assert "default" in (tmp_path / "study" / "designs.svg").read_text(encoding="utf-8")
+
+
+def test_what_a_start_takes_is_not_counted_as_steps() -> None:
+    assert count_steps(110, (5, 15), [20, 40]) == 50  # 10 s to start, 2 s a step
+    assert count_steps(4, (5, 15), [20, 40]) == 1
 
 
 def test_every_departure_is_taken_back(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,10 +48,10 @@ def test_a_row_for_each_system_and_a_group_for_each_pair() -> None:
     assert [group.title for group in paired.groups[:2]] == ["Bob <b> drives Ada", "Mean over these"]
     (ours, cells), (nearest, others) = paired.groups[0].rows
     assert (ours, nearest) == ("LandmarkGAN", "nearest training frame")
-    assert cells == ["0.500 [0.405, 0.595]", NONE, NONE, "0.400 [0.305, 0.495]", NONE]
-    assert others[3] == "0.200 [0.105, 0.295]"
+    assert cells == ["0.500 [0.405, 0.595]", NONE, NONE, NONE, "0.400 [0.305, 0.495]", NONE]
+    assert others[4] == "0.200 [0.105, 0.295]"
     assert paired.groups[-1].title.startswith("The paper's Table 1, quoted")
-    assert paired.groups[-1].rows[-1][1][:4] == ("0.77", NONE, "0.68", "0.31")
+    assert paired.groups[-1].rows[-1][1][:5] == ("0.77", NONE, "0.68", NONE, "0.31")
 
 
 def test_the_same_cells_on_the_terminal_and_in_markdown() -> None:

@@ -55,6 +55,7 @@ TINY = TrainingConfig(
         perceptual=0.0,
         seen=0.0,
         opening=0.0,
+        identity=0.0,
     ),
 )
 OTHER = stretch(FACE, "right_eye", 1.2, 1.2)

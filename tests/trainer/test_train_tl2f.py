@@ -28,6 +28,7 @@ from trainer import train_tl2f as module
 from trainer.batches import Batch, TargetFrames
 from trainer.config import TL2FTraining
 from trainer.errors import CheckpointError
+from trainer.face_teacher import FaceTeacher
 from trainer.mesh_teacher import MeshTeacher
 from trainer.networks.converter import Converter
 from trainer.networks.tl2f import TL2F, TL2FConfig
@@ -219,6 +220,7 @@ ONE_STEP = {
     "perceptual": 0.0,
     "seen": 0.0,
     "opening": 0.0,
+    "identity": 0.0,
     "l2i_gan": 0.0,
     "feature_matching": 0.0,
     "gan_start": 0.0,
@@ -230,7 +232,11 @@ def learn_from(
     term: dict[str, float], frames: TargetFrames, folder: Path, rate: float = 5e-5
 ) -> tuple[TL2F, Converter, dict[str, bool]]:
     """Theta and converter after one step of nothing but these terms, and whether Theta, Phi and each Psi moved."""
-    teachers = replace(make_teachers(SILENT), mesh=MeshTeacher(MODELS / "mesh") if "perceptual_start" in term else None)
+    teachers = make_teachers(SILENT)
+    if "identity" in term:
+        teachers = replace(teachers, faces=FaceTeacher(MODELS / "faces"))
+    elif "perceptual_start" in term:
+        teachers = replace(teachers, mesh=MeshTeacher(MODELS / "mesh"))
     config = change(**ONE_STEP | term, converter_learning_rate=rate, warped=0.0, weight_decay=0.0)
     theta, converter = train(frames, folder, config, teachers)
     torch.manual_seed(3)
@@ -265,6 +271,7 @@ def test_no_term_moves_nothing(frames: TargetFrames, tmp_path: Path) -> None:
         {"perceptual": 1.0, "perceptual_start": 0.0},
         {"seen": 1.0, "perceptual_start": 0.0},
         {"opening": 1.0, "perceptual_start": 0.0},
+        {"identity": 1.0, "perceptual_start": 0.0},
     ],
 )
 def test_a_term_reaches_theta_and_through_it_phi_and_psi(

@@ -192,10 +192,12 @@ def test_the_cycle_there_and_back(
     there_and_back = run(Painter(memory))
     assert there_and_back["lmk"] == pytest.approx(0, abs=1e-4)
     assert there_and_back["ssim"] == pytest.approx(1, abs=1e-3)
+    assert there_and_back["ssim_box"] == pytest.approx(1, abs=1e-3)
     stuck = run(Statue(memory))  # ends in bob's neutral shape, from which the way back starts
     difference = bob.neutral.astype(np.float64) - ada.units
     assert stuck["lmk"] == pytest.approx(np.linalg.norm(difference, axis=(1, 2)).mean(), rel=1e-4)
     assert stuck["lmk_point"] == pytest.approx(np.linalg.norm(difference, axis=2).mean(), rel=1e-4)
+    assert stuck["ssim_box"] < stuck["ssim"]  # the painted face moves, and what is about it does not
     assert run(Blank(memory)) == {}
 
 

@@ -36,7 +36,10 @@ TL2F_TRAINING = TL2FTraining(
     gan_pictures=2,
     converted=1,
 )
-WITHOUT_MESH = TL2F_TRAINING.model_copy(update={"relabel": False, "perceptual": 0.0, "seen": 0.0, "opening": 0.0})
+WITHOUT_MESH = TL2F_TRAINING.model_copy(
+    update={"relabel": False, "perceptual": 0.0, "seen": 0.0, "opening": 0.0, "identity": 0.0}
+)
+"""Nothing that is learned from a network under models/."""
 WIDE = stretch(stretch(FACE, "right_eye", 1.2, 1.3), "left_eye", 1.2, 1.3)
 WIDE[MOUTH] += (0, 0.04)
 
