@@ -29,7 +29,7 @@ from trainer.wflw import WFLW
 TARGET_PATTERN = r"[a-z0-9][a-z0-9_-]{0,57}"  # a bundle's id has 64 at most, and a quick run's ends in -quick
 RESERVED = {name: f"models/{name} is the landmark detector" for name in DETECTOR_NAMES} | {
     FACES_FOLDER: f"models/{FACES_FOLDER} is the network that tells faces apart",
-    WFLW.target: f"data/{WFLW.target} holds the faces of many people, for the detector"
+    WFLW.target: f"data/{WFLW.target} holds the faces of many people, for the detector",
 }
 QUICK_FRAMES = 1000  # that a quick run looks for faces in: about 45 seconds of it
 CELEBV_LICENCE = "CelebV, for non-commercial research"

@@ -1,4 +1,4 @@
-"""The face-recognition network: one person is one and two are two; its weights are folded as TensorFlow adds them up."""
+"""The face-recognition network: one person is one and two are two; its weights are folded as TensorFlow adds them."""
 
 from pathlib import Path
 
