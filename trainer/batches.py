@@ -20,6 +20,7 @@ OPENINGS = ("mouth", "right_eye", "left_eye")
 OPENING_WEIGHT = 10.0
 """A warp moves a head, not a tongue into view: a frame's likeness to landmarks is that of mouth and eyes above all."""
 
+LIPS = ("outer_lips", "inner_lips")
 FEATURES = ("right_brow", "left_brow", "right_eye", "left_eye", "outer_lips", "inner_lips")
 
 ALIKE = 5
@@ -182,6 +183,11 @@ def mark_features(landmarks: Tensor, scheme: Scheme, reach: float | None, size: 
     if reach is None:
         return torch.ones(len(landmarks), 1, size, size, device=landmarks.device)
     return _near(landmarks[:, list(pick(scheme, FEATURES))], reach, size)
+
+
+def spare_lips(landmarks: Tensor, scheme: Scheme, size: int = 2 * CELLS) -> Tensor:
+    """Weights (B, 1, size, size) of all but the lips and what lies about them."""
+    return 1 - _near(landmarks[:, list(pick(scheme, LIPS))], 0.025, size)
 
 
 def trust_pixels(landmarks: Tensor, bent: Tensor, surround: float, size: int = CELLS) -> Tensor:

@@ -28,6 +28,7 @@ from trainer.batches import (
     draw_batch,
     focus_pixels,
     mark_features,
+    spare_lips,
     trust_pixels,
     weigh_pixels,
 )
@@ -213,10 +214,11 @@ def train_tl2f(
                 reading = config.seen * terms["seen"] + config.opening * terms["opening"]
 
             if teachers.faces is not None and step >= mesh_from:
-                some = take(recognized)  # converted ones come first
-                descriptors = teachers.faces(made[:some], asked[:some].detach().to(device), frames.scheme)
+                some, places = made[: take(recognized)], asked[: take(recognized)].detach().to(device)
+                descriptors = teachers.faces(some, places, frames.scheme)  # converted ones come first
                 terms["identity"] = share(recognized) * identity_distance(descriptors, reference)
-                loss = loss + config.identity * terms["identity"]
+                # The lips of the reference picture are shut; whose they are is not to shut them elsewhere.
+                loss = loss + config.identity * confine(terms["identity"], some, spare_lips(places, frames.scheme))
 
             # Omega reads the landmarks off what was made: bent frames first, which are hardest.
             if teachers.omega is not None and config.i2l > 0 and step >= i2l_from:

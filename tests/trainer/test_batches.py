@@ -20,6 +20,7 @@ from trainer.batches import (
     draw_batch,
     focus_pixels,
     mark_features,
+    spare_lips,
     trust_pixels,
     weigh_pixels,
 )
@@ -149,6 +150,13 @@ def test_features_are_eyes_brows_and_lips_and_not_the_nose() -> None:
         assert min(sample(marked, landmarks[:, list(IBUG68.groups[group])])) > 0.8, group
     assert max(sample(marked, landmarks[:, [IBUG68.nose_tip, 8]])) < 0.1  # tip of the nose and of the chin
     assert mark_features(landmarks, IBUG68, reach=None).unique().tolist() == [1.0]
+
+
+def test_the_lips_are_spared_and_the_eyes_are_not() -> None:
+    landmarks = make_frames().landmarks[:2]
+    weights = spare_lips(landmarks, IBUG68)
+    assert max(sample(weights, landmarks[:, 48:])) < 0.1
+    assert min(sample(weights, landmarks[:, 36:48])) > 0.9
 
 
 def sample(maps: Tensor, points: Tensor) -> list[float]:
