@@ -21,7 +21,7 @@ OPENING_WEIGHT = 10.0
 """A warp moves a head, not a tongue into view: a frame's likeness to landmarks is that of mouth and eyes above all."""
 
 LIPS = ("outer_lips", "inner_lips")
-FEATURES = ("right_brow", "left_brow", "right_eye", "left_eye", "outer_lips", "inner_lips")
+FEATURES = ("right_brow", "left_brow", "right_eye", "left_eye", *LIPS)
 
 ALIKE = 5
 

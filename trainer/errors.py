@@ -69,7 +69,7 @@ class RecordError(TrainerError):
 
 
 class RecognitionUnavailableError(TrainerError):
-    """The packages that measure identity are not installed."""
+    """What tells faces apart is not there: the packages that measure identity, or the network learned from."""
 
 
 class ExportError(TrainerError):
