@@ -88,6 +88,10 @@ def draw_curve(results: Mapping[str, Outcome], path: Path) -> None:
             axis.plot(*place, "o", color="tab:blue")
             axis.annotate(design, place, xytext=(5, 5), textcoords="offset points")
         axis.set(xscale="log", xlabel="milliseconds a picture, two CPU threads", ylabel=label)
+        times = [outcome.figures["milliseconds"] for outcome in results.values()]
+        axis.set_xticks(times, [f"{time:.0f}" for time in times])
+        axis.minorticks_off()
+        axis.margins(0.15)  # room for the names
         axis.grid(alpha=0.3)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
