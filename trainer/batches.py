@@ -139,6 +139,9 @@ def _plan_batch(
 
     others = torch.randint(len(frames.foreign), (config.converted,))
     sources = frames.foreign[others]
+    # Whoever drives Theta will have another face than the few who taught it.
+    nobody = recrop(turn_roll(retarget.vary(sources), spread=0.07), frames.rule)
+    sources = torch.where(torch.rand(config.converted, 1, 1) < config.reshaped, nobody, sources)
     plan = replace(plan, sources=sources, landmarks=torch.cat([convert(sources), own]))
     if not config.paired:
         return plan

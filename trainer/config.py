@@ -88,6 +88,8 @@ class TL2FTraining(_Frozen):
     gan_reach: float | None = Field(
         default=0.1, gt=0, description="Of what D judges and L2I counts: the face and so much about it. None: all."
     )
+    gan_pace: float = Field(default=1.0, gt=0, description="D's learning rate, in units of Theta's.")
+    gan_lead: int = Field(default=0, ge=0, description="Steps at the start of the GAN phase in which D alone learns.")
     gan_pictures: int = Field(default=6, ge=1, description="Pictures in a step that D looks at.")
     gan_window: int = Field(
         default=16, ge=1, le=32, description="Side of the window on the face that D sees of a picture, in 32nds of it."
@@ -118,6 +120,9 @@ class TL2FTraining(_Frozen):
         default=16, ge=1, description="Frames of each identity that they learn from in a step."
     )
     converted: int = Field(default=2, ge=0, description="Pictures in a step from other people's converted landmarks.")
+    reshaped: float = Field(
+        default=0.5, ge=0, le=1, description="Share of these whose landmarks are reshaped first, to nobody's."
+    )
     paired: bool = Field(
         default=True,
         description="Bend a frame to each converted face, for all terms. False: converted faces go to D alone (eq. 6).",
@@ -209,6 +214,7 @@ PRESETS = {
             converter_learning_rate=1e-5,
             converter_batch=4,
             converted=1,
+            reshaped=0,
             paired=False,
             warped=0,
             rare=0,

@@ -80,6 +80,7 @@ DEPARTURES: Mapping[str, Changes] = {
     "landmark terms change any pixel": {"landmark_reach": None},
     "bent frames labelled by the spline": {"relabel": False},
     "no bent frames": {"warped": 0.0},
+    "other people as they are": {"reshaped": 0.0},
     "no rare frames": {"rare": 0.0},
     "eyes and lips weigh as the rest": {"detail_weight": 1.0, "feature_weight": 1.0},
     "not whitened": {"whiten": False},

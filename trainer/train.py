@@ -24,8 +24,9 @@ from trainer.networks.converter import Converter
 from trainer.networks.tl2f import PICTURE_SIZE, TL2F, TL2FConfig
 from trainer.omega import load_teacher, read_weights
 from trainer.processes import ALONE, Processes
+from trainer.tl2f_lesson import Teachers
 from trainer.train_converter import ConverterLesson, ConverterModel, Identity, make_identity, train_converter
-from trainer.train_tl2f import Teachers, train_tl2f
+from trainer.train_tl2f import train_tl2f
 from trainer.wflw import WFLW
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from shared.expression import measure_expression
 from shared.landmarks import IBUG68
 from shared.pixels import to_network
-from tests.fixtures.acted import act, paint
+from tests.fixtures.acted import RULE, act, paint
 from tests.trainer.tiny_training import TL2F_TRAINING, make_frames
 from trainer.batches import (
     CELLS,
@@ -24,7 +25,7 @@ from trainer.batches import (
     trust_pixels,
     weigh_pixels,
 )
-from trainer.identities import Retarget, detail_points
+from trainer.identities import Retarget, detail_points, recrop
 from trainer.warp import warp_pictures
 
 RETARGET = Retarget(IBUG68)
@@ -70,7 +71,7 @@ def test_a_warped_frame_looks_like_its_new_landmarks() -> None:
 
 def test_other_peoples_landmarks_come_first_converted_with_a_like_frame_warped_to_them() -> None:
     small = make_frames(96)
-    batch = draw(small, converted=16, batch=1)
+    batch = draw(small, converted=16, batch=1, reshaped=0)
     assert len(batch.sources) == 16
     assert len(batch.landmarks) == len(batch.pictures) == 17
     assert torch.equal(batch.landmarks[:16], shift(batch.sources))
@@ -81,6 +82,21 @@ def test_other_peoples_landmarks_come_first_converted_with_a_like_frame_warped_t
         bent = warp_pictures(small.pictures(likest), small.landmarks[likest], wanted.expand(len(likest), -1, -1))
         assert (bent - picture).abs().amax(dim=(1, 2, 3)).min() < 0.01  # the solver rounds by the batch
     find_place(batch.landmarks[16], small.landmarks)
+
+
+def test_other_people_are_reshaped_into_nobody_who_does_the_same() -> None:
+    small = make_frames(16)
+    small = replace(small, foreign=torch.from_numpy(act(mouth=0.7)).repeat(5, 1, 1))
+    sources = draw(small, converted=200, batch=1, reshaped=0.5).sources
+    apart = (sources - small.foreign[0]).norm(dim=2).mean(dim=1)
+    assert 80 < (apart == 0).sum() < 120
+    nobody = sources[apart > 0]
+    assert apart[apart > 0].min() > 0.002
+    assert torch.allclose(recrop(nobody, RULE), nobody, atol=1e-5)  # cropped by what they are now
+    gaps = measure_expression(nobody.numpy(), IBUG68)["mouth"]
+    asked = measure_expression(small.foreign.numpy(), IBUG68)["mouth"][0]
+    assert gaps.mean() == pytest.approx(asked, rel=0.1)  # of smaller mouths and larger ones
+    assert 0.5 * asked < gaps.min() < gaps.max() < 2 * asked
 
 
 def test_frames_with_like_mouth_and_eyes_are_alike_whatever_the_head_does() -> None:

@@ -18,14 +18,15 @@ from tests.trainer.tiny_training import (
     read_curves,
     train,
 )
+from trainer import tl2f_lesson
 from trainer import train_tl2f as module
 from trainer.checkpoint import load_checkpoint
 from trainer.config import PRESETS
 from trainer.networks.converter import ConverterConfig, Decoder, Encoder
 from trainer.networks.discriminator import DiscriminatorConfig
 from trainer.networks.tl2f import TL2F, TL2FConfig
+from trainer.tl2f_lesson import Teachers
 from trainer.train_converter import train_converter
-from trainer.train_tl2f import Teachers
 
 PAPER = PRESETS["paper"]
 SMALL = PAPER.tl2f.model_copy(
@@ -73,13 +74,13 @@ def test_twenty_iterations_of_the_generator(tmp_path: Path, monkeypatch: pytest.
     given: dict[str, list[int]] = {}
 
     def spy(function: str) -> None:
-        original = getattr(module, function)
+        original = getattr(tl2f_lesson, function)
 
         def record(*arguments: Any) -> Any:
             given.setdefault(function, []).append(len(arguments[0]))
             return original(*arguments)
 
-        monkeypatch.setattr(module, function, record)
+        monkeypatch.setattr(tl2f_lesson, function, record)
 
     for function in ("l2i", "i2l", "l2i_gan_discriminator", "l2i_gan_generator"):
         spy(function)

@@ -24,6 +24,7 @@ from tests.trainer.tiny_training import (
     make_teachers,
     train,
 )
+from trainer import tl2f_lesson
 from trainer import train_tl2f as module
 from trainer.batches import Batch, TargetFrames
 from trainer.config import TL2FTraining
@@ -32,7 +33,8 @@ from trainer.face_teacher import FaceTeacher
 from trainer.mesh_teacher import MeshTeacher
 from trainer.networks.converter import Converter
 from trainer.networks.tl2f import TL2F, TL2FConfig
-from trainer.train_tl2f import Teachers, update_average
+from trainer.tl2f_lesson import Teachers
+from trainer.train_tl2f import update_average
 
 MODELS = Path(__file__).parents[2] / "models"
 
@@ -108,19 +110,32 @@ def test_d_learns_when_its_phase_has_come(frames: TargetFrames, teachers: Teache
     assert any(not torch.equal(value, states["with"][name]) for name, value in states["begun"].items())
 
 
+def test_where_d_leads_it_learns_alone(frames: TargetFrames, teachers: Teachers, tmp_path: Path) -> None:
+    states = {}
+    for name, steps, lead in (("begun", 1, 1), ("led", 3, 3), ("after", 3, 2)):
+        config = change(gan_start=0.0, steps=steps, gan_lead=lead)
+        train(frames, tmp_path / name, config, teachers)
+        states[name] = load(tmp_path / name, config)
+    for part in ("theta", "averaged", "converter"):
+        assert_same(states["begun"][part], states["led"][part])
+        assert any(not torch.equal(value, states["after"][part][name]) for name, value in states["led"][part].items())
+    d = states["begun"]["discriminator"]
+    assert any(not torch.equal(value, states["led"]["discriminator"][name]) for name, value in d.items())
+
+
 def test_every_term_begins_in_its_phase_and_is_of_its_share_of_the_pictures(
     frames: TargetFrames, teachers: Teachers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[str, list[int]] = {}
 
     def spy(function: str, pick: Any) -> None:
-        original = getattr(module, function)
+        original = getattr(tl2f_lesson, function)
 
         def record(*given: Any) -> Any:
             seen.setdefault(function, []).append(len(pick(given)))
             return original(*given)
 
-        monkeypatch.setattr(module, function, record)
+        monkeypatch.setattr(tl2f_lesson, function, record)
 
     for function in ("l2i", "i2l", "l2i_gan_discriminator", "l2i_gan_generator"):
         spy(function, lambda given: given[0])
@@ -170,7 +185,7 @@ def test_a_bent_frame_is_asked_for_where_the_mesh_sees_it(
 ) -> None:
     drawn: list[Batch] = []
     asked: list[torch.Tensor] = []
-    draw_batch, weigh_pixels = module.draw_batch, module.weigh_pixels
+    draw_batch, weigh_pixels = module.draw_batch, tl2f_lesson.weigh_pixels
 
     def draw(*given: Any) -> Batch:
         drawn.append(draw_batch(*given))
@@ -181,7 +196,7 @@ def test_a_bent_frame_is_asked_for_where_the_mesh_sees_it(
         return weigh_pixels(landmarks, *given)
 
     monkeypatch.setattr(module, "draw_batch", draw)
-    monkeypatch.setattr(module, "weigh_pixels", weigh)
+    monkeypatch.setattr(tl2f_lesson, "weigh_pixels", weigh)
     config = change(steps=1, batch=4, warped=0.5, relabel=relabel)
     train(filmed, tmp_path, config, replace(teachers, mesh=mesh))
     batch = drawn[0]
@@ -197,13 +212,13 @@ def test_what_the_mesh_sees_is_asked_for_in_its_phase(
     filmed: TargetFrames, teachers: Teachers, mesh: MeshTeacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of: list[int] = []
-    original = module.perceptual
+    original = tl2f_lesson.perceptual
 
     def record(made: Any, real: Any) -> torch.Tensor:
         of.append(len(made[0]))
         return original(made, real)
 
-    monkeypatch.setattr(module, "perceptual", record)
+    monkeypatch.setattr(tl2f_lesson, "perceptual", record)
     config = change(steps=4, gan_start=1.0, i2l=0.0, perceptual_start=0.5)
     train(filmed, tmp_path, config, replace(teachers, mesh=mesh))
     assert of == [3, 3]  # every picture of the last two of four steps
@@ -293,14 +308,14 @@ def test_a_term_reaches_theta_and_through_it_phi_and_psi(
 def test_what_compares_landmarks_changes_features_alone(
     frames: TargetFrames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, term: dict[str, float], confined: bool
 ) -> None:
-    monkeypatch.setattr(module, "mark_features", lambda landmarks, *_: torch.zeros(len(landmarks), 1, 8, 8))
+    monkeypatch.setattr(tl2f_lesson, "mark_features", lambda landmarks, *_: torch.zeros(len(landmarks), 1, 8, 8))
     assert learn_from(term, frames, tmp_path)[2] == (NOTHING if confined else THROUGH_THETA)
 
 
 def test_whose_face_it_is_changes_no_lips(
     frames: TargetFrames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "spare_lips", lambda landmarks, _: torch.zeros(len(landmarks), 1, 8, 8))
+    monkeypatch.setattr(tl2f_lesson, "spare_lips", lambda landmarks, _: torch.zeros(len(landmarks), 1, 8, 8))
     assert learn_from({"identity": 1.0, "perceptual_start": 0.0}, frames, tmp_path)[2] == NOTHING
 
 

@@ -20,8 +20,9 @@ from trainer.networks.converter import Converter, ConverterConfig
 from trainer.networks.discriminator import DiscriminatorConfig
 from trainer.networks.hourglass import Hourglass, HourglassConfig
 from trainer.networks.tl2f import TL2F, TL2FConfig
+from trainer.tl2f_lesson import Teachers
 from trainer.train_converter import ConverterLesson, ConverterModel, Identity, make_identity
-from trainer.train_tl2f import Teachers, train_tl2f
+from trainer.train_tl2f import train_tl2f
 
 CPU = torch.device("cpu")
 CONVERTER = ConverterTraining(network=ConverterConfig(hidden=8), steps=6, batch=4)
