@@ -88,7 +88,7 @@ class TL2FTraining(_Frozen):
     gan_reach: float | None = Field(
         default=0.1, gt=0, description="Of what D judges and L2I counts: the face and so much about it. None: all."
     )
-    gan_pace: float = Field(default=1.0, gt=0, description="D's learning rate, in units of Theta's.")
+    gan_pace: float = Field(default=4.0, gt=0, description="D's learning rate, in units of Theta's.")
     gan_lead: int = Field(default=0, ge=0, description="Steps at the start of the GAN phase in which D alone learns.")
     gan_pictures: int = Field(default=6, ge=1, description="Pictures in a step that D looks at.")
     gan_window: int = Field(
@@ -170,7 +170,7 @@ PRESETS = {
         ),
     ),
     "refine": TrainingConfig(
-        preset="refine", tl2f=TL2FTraining(steps=1000, gan_start=0, i2l_start=0, perceptual_start=0)
+        preset="refine", tl2f=TL2FTraining(steps=1000, gan_start=0, gan_lead=30, i2l_start=0, perceptual_start=0)
     ),
     "paper": TrainingConfig(
         preset="paper",
@@ -205,6 +205,7 @@ PRESETS = {
             l2i_gan=1,
             feature_matching=0,
             gan_loss="log",
+            gan_pace=1,
             gan_reach=None,
             gan_window=32,
             relabel=False,

@@ -89,6 +89,7 @@ DEPARTURES: Mapping[str, Changes] = {
     "no average of the weights": {"ema": 0.0},
     "L2I and D on the whole crop": {"gan_reach": None, "gan_window": 32},
     "logarithmic GAN loss": {"gan_loss": "log"},
+    "D learns no faster than Theta": {"gan_pace": 1.0},
     "no spectral norm": {"discriminator": DiscriminatorConfig(spectral_norm=False)},
     "RMSProp": {"optimiser": "rmsprop"},
 }

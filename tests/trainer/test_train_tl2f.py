@@ -123,6 +123,14 @@ def test_where_d_leads_it_learns_alone(frames: TargetFrames, teachers: Teachers,
     assert any(not torch.equal(value, states["led"]["discriminator"][name]) for name, value in d.items())
 
 
+def test_d_learns_at_a_pace_of_its_own(frames: TargetFrames, teachers: Teachers, tmp_path: Path) -> None:
+    config = change(steps=4, gan_pace=3.0)
+    train(frames, tmp_path, config, teachers)
+    saved = load(tmp_path, config)
+    theirs, ds = (saved[name]["param_groups"][0]["lr"] for name in ("theta_optimiser", "d_optimiser"))
+    assert ds == pytest.approx(3 * theirs)
+
+
 def test_every_term_begins_in_its_phase_and_is_of_its_share_of_the_pictures(
     frames: TargetFrames, teachers: Teachers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
