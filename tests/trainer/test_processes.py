@@ -21,7 +21,8 @@ from trainer.train import check_shares
 REPOSITORY = Path(__file__).parents[2]
 
 # Seven pictures, of which Omega sees three and D five: the second process has fewer of each. What each process ends
-# with is written down; a third argument breaks the run off when it draws the batch of that step.
+# with is written down; a third argument breaks the run off when it draws the batch of that step. D has Theta's pace, at
+# which Adam makes the least of rounding.
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -40,7 +41,7 @@ train_tl2f.CheckpointClock = tiny.EveryOther
 if len(sys.argv) > 2:
     tiny.break_at(pytest.MonkeyPatch(), train_tl2f, "draw_batch", int(sys.argv[2]))
 shape = {"batch": 4, "converted": 3, "i2l_pictures": 3, "gan_pictures": 5, "converter_batch": 4}
-config = tiny.TL2F_TRAINING.model_copy(update=shape | {"i2l_start": 0.0, "gan_start": 0.34})
+config = tiny.TL2F_TRAINING.model_copy(update=shape | {"i2l_start": 0.0, "gan_start": 0.34, "gan_pace": 1.0})
 teachers, frames = tiny.make_teachers(), tiny.make_frames()
 with join_processes() as processes:
     model = train_converter.train_converter(teachers.lesson, 3, folder / "converter", processes)
