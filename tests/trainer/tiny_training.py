@@ -41,8 +41,28 @@ WITHOUT_MESH = TL2F_TRAINING.model_copy(
     update={"relabel": False, "perceptual": 0.0, "seen": 0.0, "opening": 0.0, "identity": 0.0}
 )
 """Nothing that is learned from a network under models/."""
+ONE_STEP = {
+    "steps": 1,
+    "l2i": 0.0,
+    "around": 0.0,
+    "i2l": 0.0,
+    "perceptual": 0.0,
+    "seen": 0.0,
+    "opening": 0.0,
+    "identity": 0.0,
+    "l2i_gan": 0.0,
+    "feature_matching": 0.0,
+    "gan_start": 0.0,
+    "ema": 0.0,
+}
+"""A single step to which no term counts."""
 WIDE = stretch(stretch(FACE, "right_eye", 1.2, 1.3), "left_eye", 1.2, 1.3)
 WIDE[MOUTH] += (0, 0.04)
+
+
+def change(**changes: Any) -> TL2FTraining:
+    """The tiny training with some of its settings changed."""
+    return TL2F_TRAINING.model_copy(update=changes)
 
 
 def make_people(count: int = 40) -> Mapping[str, Identity]:
