@@ -111,6 +111,14 @@ def _add_train(commands: Commands) -> None:
     )
     parser.add_argument("--steps", type=int, help="training steps of the generator (default: the preset's)")
     parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="fields of the recipe that are to be otherwise, such as tl2f.l2i_gan=0.09 (docs/training.md has them)",
+    )
+    parser.add_argument(
         "--begin-from",
         metavar="BUNDLE",
         help="the bundle whose generator to begin with, anyone's (default: none; with --preset refine the target's)",
@@ -127,20 +135,19 @@ def run_train(options: argparse.Namespace) -> None:
     check_steps(options.steps)
     if (begin_from := options.begin_from or (options.target if options.preset == "refine" else None)) is not None:
         read_bundle(options.models_dir / begin_from)  # before minutes of preparing
-    from trainer.processes import join_processes  # torch, which `data` need not wait for
+    from trainer.config import PRESETS, change_config  # torch, which `data` need not wait for
+    from trainer.processes import join_processes
 
+    steps = [] if options.steps is None else [f"tl2f.steps={options.steps}"]
+    config = change_config(PRESETS[options.preset], [*options.set, *steps])
     with join_processes() as processes:
         with processes.lead_first():
             manifest = prepare_target(options)
             print(manifest.describe())
             if options.preset != "quick" and manifest.scheme == IBUG68.name:
                 prepare_companions(options)
-        from trainer.config import PRESETS
         from trainer.train import train_target
 
-        config = PRESETS[options.preset]
-        if options.steps is not None:
-            config = config.model_copy(update={"tl2f": config.tl2f.model_copy(update={"steps": options.steps})})
         bundle = train_target(
             options.target,
             config,

@@ -4,10 +4,13 @@ The defaults are the recipe that the committed bundles were trained by; `docs/tr
 paper and what each change brought.
 """
 
-from typing import Literal
+import json
+from collections.abc import Iterable
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from trainer.errors import ConfigError
 from trainer.networks.converter import ConverterConfig
 from trainer.networks.discriminator import DiscriminatorConfig
 from trainer.networks.hourglass import HourglassConfig
@@ -170,7 +173,7 @@ PRESETS = {
         ),
     ),
     "refine": TrainingConfig(
-        preset="refine", tl2f=TL2FTraining(steps=1000, gan_start=0, gan_lead=30, i2l_start=0, perceptual_start=0)
+        preset="refine", tl2f=TL2FTraining(steps=1000, gan_start=0, gan_lead=150, i2l_start=0, perceptual_start=0)
     ),
     "paper": TrainingConfig(
         preset="paper",
@@ -228,3 +231,36 @@ PRESETS = {
     ),
 }
 """The paper's own recipe (section 3.1) is `paper`; `docs/method.md` says what is still not as the authors had it."""
+
+
+def change_config(config: TrainingConfig, changes: Iterable[str]) -> TrainingConfig:
+    """The configuration with some fields otherwise, each as ``tl2f.l2i_gan=0.09``; values are JSON, or bare words.
+
+    Raises ConfigError, which names the field, where there is none of that name or it can't have that value.
+    """
+    kept = {"preset": config.preset, "begun_from": config.begun_from}  # what was chosen before, no fields to set
+    for change in changes:
+        name, parted, text = change.partition("=")
+        if not parted:
+            raise ConfigError(f"--set {change}: write it as FIELD=VALUE, such as tl2f.l2i_gan=0.09.")
+        *parents, field = name.split(".")
+        values = config.model_dump(exclude=set(kept))
+        part = values
+        for parent in parents:
+            below = part.get(parent)
+            part = below if isinstance(below, dict) else {}
+        if field not in part:
+            raise ConfigError(f"--set {change}: there is no field {name}; beside it are: {', '.join(part) or 'none'}.")
+        part[field] = _read_value(text)
+        try:
+            config = TrainingConfig.model_validate(kept | values)
+        except ValidationError as error:
+            raise ConfigError(f"--set {change}: {error.errors()[0]['msg']}.") from error
+    return config
+
+
+def _read_value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

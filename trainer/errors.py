@@ -7,6 +7,7 @@ LandmarkGANError
     ├── DatasetError        a prepared dataset that is missing or damaged
     ├── TooFewFramesError   media with too little of the target's face in it
     ├── TargetError         a target that can't be trained with what is there
+    ├── ConfigError         a field of the recipe that is none, or can't have the value given
     ├── DeviceError         a CUDA that was asked for and is not there
     ├── ProcessesError      processes that can't share the training: too many for its batches or for the GPUs
     ├── CheckpointError     a checkpoint that is damaged or of another configuration
@@ -42,6 +43,10 @@ class TooFewFramesError(TrainerError):
 
 class TargetError(TrainerError):
     """A target that can't be trained: unknown, or its media are not there."""
+
+
+class ConfigError(TrainerError):
+    """A field of a training's configuration that is none, or can't have the value that it was given."""
 
 
 class DeviceError(TrainerError):

@@ -110,42 +110,49 @@ def train_tl2f(
                     group["lr"] = rate * pace
             adversarial = step >= lesson.gan_from
             joint = adversarial and config.converter_learning_rate > 0
+            leading = adversarial and step < lesson.gan_from + config.gan_lead  # D alone learns
             batch = draw_batch(frames, config, retarget, converter, processes.rows)
             converted = None
-            if joint:
-                # The converter once more, for its gradient: eq. 6 runs through Theta to Psi and Phi.
-                converter_loss, converter_terms, converted = learner(
-                    config.converter_batch, processes.rows, target, batch.sources
-                )
-            exercise = lesson.set(batch, converted, step)
-            with autocast(device):
-                made = generator((exercise.asked + batch.jitter).to(device))
+            with torch.set_grad_enabled(not leading):
+                if joint:
+                    # The converter once more, for its gradient: eq. 6 runs through Theta to Psi and Phi.
+                    converter_loss, converter_terms, converted = learner(
+                        config.converter_batch, processes.rows, target, batch.sources
+                    )
+                exercise = lesson.set(batch, converted, step)
+                with autocast(device):
+                    made = generator((exercise.asked + batch.jitter).to(device))
             made = made.float()  # (B, 3, H, W)
-            loss, terms = lesson.compare(made, exercise, step)
+            terms: dict[str, Tensor] = {}
             if adversarial:
                 terms["d"] = lesson.judge(critic, made, exercise)
                 d_optimiser.zero_grad()
                 backward(terms["d"])
                 d_optimiser.step()
-                discriminator.requires_grad_(False)
-                gan_loss, gan_terms = lesson.convince(discriminator, made, exercise)
-                discriminator.requires_grad_(True)
-                loss, terms = loss + gan_loss, terms | gan_terms
-            if joint:
-                loss, terms = loss + converter_loss.to(device), terms | converter_terms
-            theta_optimiser.zero_grad()
-            converter_optimiser.zero_grad()
-            backward(loss)
-            if not lesson.gan_from <= step < lesson.gan_from + config.gan_lead:
+            if not leading:
+                loss, compared = lesson.compare(made, exercise, step)
+                terms |= compared
+                if adversarial:
+                    discriminator.requires_grad_(False)
+                    gan_loss, gan_terms = lesson.convince(discriminator, made, exercise)
+                    discriminator.requires_grad_(True)
+                    loss, terms = loss + gan_loss, terms | gan_terms
+                if joint:
+                    loss, terms = loss + converter_loss.to(device), terms | converter_terms
+                theta_optimiser.zero_grad()
+                converter_optimiser.zero_grad()
+                backward(loss)
                 theta_optimiser.step()
                 if joint:
                     converter_optimiser.step()
                 update_average(averaged, theta, min(config.ema, step / (step + 10)))
+                terms["loss"] = loss
 
             if step % LOG_STEPS == 0:
-                values = processes.average({"loss": loss, **terms})
+                values = processes.average(terms)
                 speed = config.batch * (progress.format_dict["rate"] or 0)
-                progress.set_postfix(l2i=f"{values['l2i']:.4f}", samples_s=f"{speed:.1f}", refresh=False)
+                shown = {name: f"{values[name]:.4f}" for name in ("l2i", "d") if name in values}
+                progress.set_postfix(shown | {"samples_s": f"{speed:.1f}"}, refresh=False)
                 log.add_scalars(step, values | {"learning_rate": rate, "samples_per_second": speed})
             if clock.is_due():
                 log.flush()

@@ -104,6 +104,7 @@ def test_photos_are_prepared_then_trained(tmp_path: Path, trained: list[str]) ->
         (["--steps", "7", "--begin-from", "franck"], 7, "franck"),
         (["--preset", "refine", "--steps", "7"], 7, "cap"),
         (["--preset", "refine", "--begin-from", "franck"], 1000, "franck"),
+        (["--set", "tl2f.steps=5", "tl2f.batch=2", "--set", "seed=1"], 5, None),
     ],
 )
 def test_how_long_and_from_whose_generator_is_said_on_the_command_line(
@@ -161,6 +162,7 @@ def test_a_celebv_target_without_data_says_what_is_missing(
         (["--target", "me", "--photos", "nowhere"], "There is no folder nowhere"),
         (["--target", "me", "--celebv", "nowhere"], "CelebV has no target 'me'; it has macron"),
         (["--target", "franck", "--steps", "0"], "a training has at least one step"),
+        (["--target", "franck", "--set", "tl2f.step=9"], "there is no field tl2f.step"),
         (["--target", "franck", "--begin-from", "nobody"], "nobody: no bundle.json"),
         (["--target", "me", "--preset", "refine"], "me: no bundle.json"),
         (["--target", "trump", "--celebv", "nowhere"], "There is no folder Donald_Trump in nowhere"),

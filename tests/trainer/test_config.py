@@ -6,9 +6,9 @@ from pydantic import ValidationError
 from torch import nn
 
 from trainer import device
-from trainer.config import PRESETS, ConverterTraining, TL2FTraining, TrainingConfig
+from trainer.config import PRESETS, ConverterTraining, TL2FTraining, TrainingConfig, change_config
 from trainer.device import autocast, has_bfloat16, pick_device
-from trainer.errors import DeviceError, TrainerError
+from trainer.errors import ConfigError, DeviceError, TrainerError
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
@@ -33,6 +33,35 @@ def test_configuration_is_frozen_and_knows_its_fields() -> None:
         config.tl2f.steps = 1
     with pytest.raises(ValidationError, match="Extra inputs"):
         TL2FTraining(step=3)
+
+
+def test_fields_of_the_recipe_are_set_by_name() -> None:
+    changed = change_config(
+        PRESETS["refine"],
+        ["tl2f.l2i_gan=0.09", "tl2f.gan_reach=null", "tl2f.betas=[0, 0.9]", "tl2f.gan_loss=log", "seed=3"],
+    )
+    tl2f = changed.tl2f
+    assert (tl2f.l2i_gan, tl2f.gan_reach, tl2f.betas, tl2f.gan_loss) == (0.09, None, (0, 0.9), "log")
+    assert (changed.preset, changed.seed) == ("refine", 3)
+    assert change_config(changed, ["tl2f.network.hidden=64"]).tl2f.network.hidden == 64
+    assert tl2f.steps == PRESETS["refine"].tl2f.steps
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("tl2f.l2i_gan", "write it as FIELD=VALUE"),
+        ("tl2f.lsgan=1", "no field tl2f.lsgan; beside it are: network, discriminator, steps"),
+        ("tl3f.l2i=1", "no field tl3f.l2i; beside it are: none"),
+        ("tl2f.l2i.x=1", "no field tl2f.l2i.x; beside it are: none"),
+        ("preset=paper", "no field preset; beside it are: seed, converter, tl2f"),
+        ("tl2f.l2i=-1", "greater than or equal to 0"),
+        ("tl2f.gan_loss=wgan", "Input should be 'hinge' or 'log'"),
+    ],
+)
+def test_a_field_that_cannot_be_set_is_named(change: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=f"--set {change}: .*{words}"):
+        change_config(PRESETS["default"], [change])
 
 
 @pytest.mark.parametrize(
