@@ -51,7 +51,7 @@ evaluate: $(VENV)/.has-service+trainer+evaluate+dev ## Measure the bundles on he
 figures: $(VENV)/.has-trainer ## Draw the pictures of README and docs from the bundles [ARGS=…]
 	@$(RUN) -m trainer figures $(ARGS)
 
-study: $(VENV)/.has-trainer ## Train variants side by side: STUDY=designs, terms or departures [ARGS=…]
+study: $(VENV)/.has-trainer+evaluate ## Train variants side by side: STUDY=designs, terms or departures [ARGS=…]
 	@$(RUN) -m trainer study '$(or $(STUDY),designs)' $(ARGS)
 
 bench: $(VENV)/.has-service+trainer+fan+dev ## Time the generator and the endpoints on this machine [ARGS=…]

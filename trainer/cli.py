@@ -11,13 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared.bundle import hash_file, read_bundle
+from shared.bundle import hash_file
 from shared.detectors import DETECTOR_NAMES, LandmarkDetector, load_detector
 from shared.errors import LandmarkGANError
 from shared.landmarks import IBUG68, SCHEMES
 from trainer.celebv import CELEBV_FOLDERS, LAYOUT, CelebVSource
 from trainer.cli_evaluate import Commands, add_evaluate, add_figures, add_folders
-from trainer.cli_study import add_study, add_train_detector, check_steps
+from trainer.cli_study import add_recipe, add_study, add_train_detector, check_steps, find_beginning
 from trainer.dataset import QUICK_SUFFIX, DatasetManifest, list_datasets, read_manifest
 from trainer.errors import FetchError, TargetError
 from trainer.face_teacher import FACES_FOLDER
@@ -110,19 +110,7 @@ def _add_train(commands: Commands) -> None:
         help="a minute of training, to see the whole way; the bundle's id is TARGET-quick",
     )
     parser.add_argument("--steps", type=int, help="training steps of the generator (default: the preset's)")
-    parser.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="fields of the recipe that are to be otherwise, such as tl2f.l2i_gan=0.09 (docs/training.md has them)",
-    )
-    parser.add_argument(
-        "--begin-from",
-        metavar="BUNDLE",
-        help="the bundle whose generator to begin with, anyone's (default: none; with --preset refine the target's)",
-    )
+    add_recipe(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="checkpoints and samples (default: runs)")
     add_folders(parser)
@@ -133,8 +121,7 @@ def _add_train(commands: Commands) -> None:
 def run_train(options: argparse.Namespace) -> None:
     """Prepare the target's dataset where that is still to do, then train; under torchrun, with the other processes."""
     check_steps(options.steps)
-    if (begin_from := options.begin_from or (options.target if options.preset == "refine" else None)) is not None:
-        read_bundle(options.models_dir / begin_from)  # before minutes of preparing
+    begin_from = find_beginning(options)  # before minutes of preparing
     from trainer.config import PRESETS, change_config  # torch, which `data` need not wait for
     from trainer.processes import join_processes
 

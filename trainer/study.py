@@ -21,15 +21,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from shared.bundle import TensorSpec
-from shared.detectors import LandmarkDetector, load_detector
 from shared.expression import measure_expression
-from shared.landmarks import Points
+from shared.landmarks import Points, get_scheme
+from shared.neutral import find_calm
 from shared.pixels import Image8, from_network
-from trainer.config import AUTHORS_TL2F, PRESETS, ConverterTraining, TL2FTraining
+from trainer.config import AUTHORS_TL2F, ConverterTraining, TL2FTraining, TrainingConfig
 from trainer.dataset import FrameDataset
 from trainer.errors import DatasetError
 from trainer.export import export_network
-from trainer.metrics import find_box, map_ssim, measure_gradient_energy, measure_psnr
+from trainer.eyes import Eyes
+from trainer.metrics import compare_pictures
 from trainer.networks.discriminator import DiscriminatorConfig
 from trainer.networks.tl2f import TL2F, TL2FConfig
 from trainer.report import write_text
@@ -56,6 +57,7 @@ TERMS: Mapping[str, Changes] = {
     "without L2I": {"l2i": 0.0, "around": 0.0},
     "without I2L": {"i2l": 0.0},
     "without what the mesh sees": {"perceptual": 0.0, "seen": 0.0, "opening": 0.0},
+    "without whose face it is": {"identity": 0.0},
     "without L2I-gan": {"l2i_gan": 0.0, "feature_matching": 0.0},
     "without feature matching": {"feature_matching": 0.0},
     "converter not trained on": {"converter_learning_rate": 0.0},
@@ -102,7 +104,8 @@ class Bench:
 
     course: Course
     driver: FrameDataset
-    detector: LandmarkDetector
+    eyes: Eyes
+    reference: NDArray[np.float64] | None  # the target's face as the eyes describe it, where they do
     every: int
     weights: Mapping[str, Tensor] | None = None  # that a generator begins with, but in the study of designs
 
@@ -194,14 +197,8 @@ def _train(bench: Bench, config: TL2FTraining, folder: Path, weights: Mapping[st
     own, driver, every = bench.course.dataset, bench.driver, bench.every
     landmarks, crops = own.landmarks("test")[::every], own.crops("test")[::every]
     made = [make(each, False) for each in landmarks]
-    boxes = [find_box(each, own.manifest.size) for each in landmarks]
-    pairs = list(zip(made, crops, boxes, strict=True))
-    ratios = [measure_gradient_energy(a[box]) / measure_gradient_energy(b[box]) for a, b, box in pairs]
-    figures = {
-        "psnr": np.mean([measure_psnr(a, b) for a, b, _ in pairs]),
-        "ssim_box": np.mean([map_ssim(a, b)[box].mean() for a, b, box in pairs]),
-        "gradient_energy_box": np.mean(ratios),
-    }
+    compared = [compare_pictures(*each) for each in zip(made, crops, landmarks, strict=True)]
+    figures = {name: float(np.mean([each[name] for each in compared])) for name in compared[0]}
     foreign = driver.landmarks("test")[::every]
     for prefix, asked, pictures in (
         ("own", landmarks, made),
@@ -216,17 +213,21 @@ def _train(bench: Bench, config: TL2FTraining, folder: Path, weights: Mapping[st
 
 
 def _read_back(bench: Bench, asked: Points, pictures: list[Image8]) -> dict[str, float]:
-    """Rank correlation of each expression asked for against that found again on the pictures."""
-    scheme = bench.course.dataset.scheme
-    given, found = [], []
-    for points, picture in zip(asked, tqdm(pictures, "detect", leave=False), strict=True):
-        if faces := bench.detector.detect(picture):
+    """Whose faces the pictures show, and the rank correlation of each expression asked for and found again on them."""
+    given, found, distances = [], [], []
+    for points, picture in zip(asked, tqdm(pictures, "look", leave=False), strict=True):
+        sight = bench.eyes.look(picture, points)
+        if sight.landmarks is not None:
             given.append(points)
-            found.append(faces[0].landmarks)
+            found.append(sight.landmarks)
+        if sight.descriptor is not None and bench.reference is not None:
+            distances.append(np.linalg.norm(sight.descriptor - bench.reference))
+    whose = {"id": float(np.mean(distances))} if distances else {}
     if not given:
-        return dict.fromkeys(EXPRESSIONS, 0.0)
-    before, after = (measure_expression(np.stack(each), scheme) for each in (given, found))
-    return {name: rank_correlation(before[name], after[name]) for name in EXPRESSIONS}
+        return whose | dict.fromkeys(EXPRESSIONS, 0.0)
+    before = measure_expression(np.stack(given), bench.course.dataset.scheme)
+    after = measure_expression(np.stack(found), get_scheme(bench.eyes.scheme))
+    return whose | {name: rank_correlation(before[name], after[name]) for name in EXPRESSIONS}
 
 
 def rank_correlation(given: NDArray[np.float32], found: NDArray[np.float32]) -> float:
@@ -282,17 +283,28 @@ def time_networks(ours: TL2F, theirs: TL2F, folder: Path, runs: int = 40) -> tup
 
 
 def open_bench(
-    target: str, data_dir: Path, models_dir: Path, runs_dir: Path, every: int, begin_from: str | None = None
+    target: str,
+    config: TrainingConfig,
+    data_dir: Path,
+    models_dir: Path,
+    runs_dir: Path,
+    eyes: Eyes,
+    every: int,
+    begin_from: str | None = None,
 ) -> Bench:
     """The target's course and another identity's test frames. Raises DatasetError where there is none.
 
     `begin_from` is the bundle whose generator those of the target begin as, where they have its widths.
     """
-    course = prepare_course(target, PRESETS["default"], "auto", data_dir, runs_dir, models_dir)
+    course = prepare_course(target, config, "auto", data_dir, runs_dir, models_dir)
     others = [name for name in course.lesson.identities if name != target]
     if not others:
         raise DatasetError(f"A study of '{target}' needs another prepared dataset to drive it. `make data` brings two.")
     weights = None
     if begin_from is not None:
         _, weights = begin_as(begin_from, target, models_dir, course.config.tl2f.network)
-    return Bench(course, FrameDataset(data_dir / others[0]), load_detector("mesh", models_dir), every, weights)
+    own, driver = course.dataset, FrameDataset(data_dir / others[0])
+    frames = own.landmarks("train")
+    calm = find_calm(frames, own.scheme)
+    reference = eyes.look(own.crops("train")[calm], frames[calm]).descriptor
+    return Bench(course, driver, eyes, reference, every, weights)

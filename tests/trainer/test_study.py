@@ -3,10 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from shared.detectors import load_detector
+from shared.landmarks import Points
+from shared.neutral import find_calm
+from shared.pixels import Image8
 from tests.fixtures.acted import film_points, stretch, write_dataset
 from tests.fixtures.painted import FACE
 from tests.trainer.tiny_training import CONVERTER, TL2F_TRAINING, WITHOUT_MESH
@@ -14,6 +18,7 @@ from trainer import study
 from trainer.config import TrainingConfig
 from trainer.dataset import FrameDataset
 from trainer.errors import DatasetError
+from trainer.eyes import OwnEyes, Sight
 from trainer.networks.tl2f import TL2F, UpscaleBlock
 from trainer.study import DEPARTURES, Bench, count_steps, open_bench, study_departures, study_designs, study_terms
 from trainer.study_tables import Outcome, draw_curve, write_tables
@@ -29,7 +34,16 @@ def bench(tmp_path: Path) -> Bench:
     write_dataset(tmp_path / "data", "bob", film_points(24, stretch(FACE, "right_eye", 1.2, 1.2)), size=16)
     config = TrainingConfig(converter=CONVERTER, tl2f=WITHOUT_MESH.model_copy(update={"i2l": 0.0}))
     course = prepare_course("ada", config, "cpu", tmp_path / "data", tmp_path / "runs", tmp_path / "models")
-    return Bench(course, FrameDataset(tmp_path / "data" / "bob"), load_detector("mesh", MODELS), every=2)
+    eyes = Knowing(load_detector("mesh", MODELS), None)
+    return Bench(course, FrameDataset(tmp_path / "data" / "bob"), eyes, np.zeros(128), every=2)
+
+
+class Knowing(OwnEyes):
+    """Tells a face by how bright its picture is."""
+
+    def look(self, picture: Image8, expected: Points | None = None) -> Sight:
+        """See OwnEyes."""
+        return replace(super().look(picture), descriptor=np.full(128, picture.mean() / 255))
 
 
 def test_every_term_is_left_out_once(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,6 +56,7 @@ def test_every_term_is_left_out_once(bench: Bench, tmp_path: Path, monkeypatch: 
     }
     assert results["all terms"].steps == 2
     assert results["all terms"].figures["psnr"] != results["without L2I"].figures["psnr"]
+    assert 0 < results["all terms"].figures["driven_id"] < np.sqrt(128)
     assert results["converter, without L2L"].figures != results["converter, all terms"].figures
     assert {"rebuilt", "cycle", "mouth"} <= set(results["converter, all terms"].figures)
 
@@ -100,7 +115,11 @@ def test_generators_may_begin_as_somebody_elses(bench: Bench, tmp_path: Path, mo
 def test_a_bench_may_have_a_bundle_to_begin_with(tmp_path: Path) -> None:
     for name in ("ada", "bob"):
         write_dataset(tmp_path / "data", name, film_points(24))
-    begun = open_bench("ada", tmp_path / "data", MODELS, tmp_path / "runs", every=1, begin_from="franck").weights
+    folders = (tmp_path / "data", MODELS, tmp_path / "runs")
+    bench = open_bench("ada", TrainingConfig(), *folders, Knowing(load_detector("mesh", MODELS), None), 1, "franck")
+    begun, own = bench.weights, bench.course.dataset
+    calm = own.crops("train")[find_calm(own.landmarks("train"), own.scheme)]
+    np.testing.assert_allclose(bench.reference, calm.mean() / 255)
     assert begun is not None
     assert "fc.0.weight" in begun
     assert not set(begun) & set(TL2F.OF_LANDMARKS)
@@ -137,5 +156,6 @@ def test_times_of_two_networks_are_of_one_run(tmp_path: Path) -> None:
 
 def test_a_study_needs_somebody_to_drive(tmp_path: Path) -> None:
     write_dataset(tmp_path / "data", "ada", film_points(24))
+    folders = (tmp_path / "data", MODELS, tmp_path / "runs")
     with pytest.raises(DatasetError, match="another prepared dataset"):
-        open_bench("ada", tmp_path / "data", MODELS, tmp_path / "runs", every=1)
+        open_bench("ada", TrainingConfig(), *folders, OwnEyes(load_detector("mesh", MODELS), None), every=1)
