@@ -158,17 +158,16 @@ def _place_windows(landmarks: Tensor, side: int) -> Tensor:
     middle = (landmarks.amin(dim=1) + landmarks.amax(dim=1)) / 2
     spread = (landmarks.amax(dim=1) - landmarks.amin(dim=1)) / 4
     centre = (middle + (2 * torch.rand(len(landmarks), 2) - 1) * spread) * CELLS
-    return (centre - side / 2).round().long().clamp(0, CELLS - side)
+    # At any pixel: D strides by 16, and from windows on a raster it taught Theta one.
+    return (centre - side / 2).clamp(0, CELLS - side)
 
 
 def cut_windows(maps: Tensor, begin: Tensor, side: int) -> Tensor:
-    """Windows of pictures or maps (B, C, S, S): `side` cells of S / CELLS, from the cells `begin` (B, 2) on."""
+    """Windows of pictures or maps (B, C, S, S), `side` cells of S / CELLS wide, from `begin` (B, 2) on, in cells."""
     cell = maps.shape[-1] // CELLS
+    corners = (begin * cell).long().tolist()
     return torch.stack(
-        [
-            each[:, y * cell : (y + side) * cell, x * cell : (x + side) * cell]
-            for each, (x, y) in zip(maps, begin.tolist(), strict=True)
-        ]
+        [each[:, y : y + side * cell, x : x + side * cell] for each, (x, y) in zip(maps, corners, strict=True)]
     )
 
 

@@ -97,13 +97,13 @@ class TL2FTraining(_Frozen):
     gan_window: int = Field(
         default=16, ge=1, le=32, description="Side of the window on the face that D sees of a picture, in 32nds of it."
     )
-    feature_matching: float = Field(default=1.0, ge=0)
+    feature_matching: float = Field(default=15.0, ge=0)
     relabel: bool = Field(
         default=True, description="Ask for a bent frame where the mesh sees it, of targets that the mesh labelled."
     )
     perceptual: float = Field(default=3.0, ge=0, description="Weight of what the mesh's features tell apart.")
     seen: float = Field(default=0.3, ge=0, description="Weight of where the mesh sees points, made against real.")
-    opening: float = Field(default=12.0, ge=0, description="Weight of how far it sees lips and lids stand apart.")
+    opening: float = Field(default=20.0, ge=0, description="Weight of how far it sees lips and lids stand apart.")
     landmark_reach: float | None = Field(
         default=0.012,
         gt=0,
@@ -112,9 +112,12 @@ class TL2FTraining(_Frozen):
     )
     perceptual_start: float = Field(default=0.1, ge=0, le=1, description="Share of the steps before the mesh judges.")
     identity: float = Field(
-        default=0.5, ge=0, description="Weight of how far a made face is from the reference picture's, from then on."
+        default=1.0, ge=0, description="Weight of how far a made face is from the reference picture's, from then on."
     )
-    identity_pictures: int = Field(default=4, ge=1, description="Pictures in a step that this looks at.")
+    likeness: float = Field(
+        default=3.0, ge=0, description="Weight of what that network's features tell a made face from its picture by."
+    )
+    identity_pictures: int = Field(default=6, ge=1, description="Pictures in a step that these two look at.")
     gan_loss: Literal["hinge", "log"] = "hinge"
     converter_learning_rate: float = Field(
         default=5e-5, ge=0, description="Of Phi and Psi, which learn on in the GAN phase. 0: they stay as they are."
@@ -169,7 +172,7 @@ PRESETS = {
         converter=ConverterTraining(steps=300),
         # Without the mesh, which is half of a step's time and tells little of a face as blurred as this one.
         tl2f=TL2FTraining(
-            steps=180, gan_start=0.85, ema=0.97, relabel=False, perceptual=0, seen=0, opening=0, identity=0
+            steps=180, gan_start=0.85, ema=0.97, relabel=False, perceptual=0, seen=0, opening=0, identity=0, likeness=0
         ),
     ),
     "refine": TrainingConfig(
@@ -215,6 +218,7 @@ PRESETS = {
             perceptual=0,
             seen=0,
             identity=0,
+            likeness=0,
             converter_learning_rate=1e-5,
             converter_batch=4,
             converted=1,

@@ -4,6 +4,7 @@ It is another network than dlib's, which measures identity (`trainer.recognition
 measures nothing.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,16 @@ MEAN = (103.939, 116.779, 123.68)
 FOREHEAD, MARGIN = 0.225, 1.15
 
 
+@dataclass(frozen=True)
+class Likeness:
+    """What was seen of pictures: descriptors (B, 1024), of length 1, and the features on the way, the finest first."""
+
+    descriptors: Tensor
+    features: list[Tensor]
+
+
 class FaceTeacher(nn.Module):
-    """Pictures -> descriptors of length 1; two people's are about 1 apart."""
+    """Pictures -> whose faces they show; two people's descriptors are about 1 apart."""
 
     mean: Tensor
 
@@ -44,10 +53,11 @@ class FaceTeacher(nn.Module):
         self.requires_grad_(False)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, pictures: Tensor, landmarks: Tensor, scheme: Scheme) -> Tensor:
-        """Descriptors (B, 1024) of the faces at these landmarks (B, N, 2) of pictures (B, 3, S, S) in [0, 1]."""
+    def forward(self, pictures: Tensor, landmarks: Tensor, scheme: Scheme) -> Likeness:
+        """Look at the faces at these landmarks (B, N, 2) of pictures (B, 3, S, S) in [0, 1]."""
         outer_right, _, _, outer_left = scheme.eye_corners
         angle = measure_angle(landmarks[:, outer_right], landmarks[:, outer_left])
         squares = bound_points(landmarks, angle, MARGIN, FOREHEAD)
         faces = squares.cut(pictures, FACE_SIZE).flip(1) * 255 - self.mean
-        return F.normalize(self.network(faces), dim=1)
+        pooled, features = self.network(faces)
+        return Likeness(F.normalize(pooled, dim=1), features)

@@ -113,7 +113,7 @@ class TL2FLesson:
         if self.faces is not None:
             calm = find_calm(frames.landmarks.numpy(), frames.scheme)
             picture, points = frames.pictures(torch.tensor([calm])).to(device), frames.landmarks[[calm]].to(device)
-            self.reference = self.faces(picture, points, frames.scheme)
+            self.reference = self.faces(picture, points, frames.scheme).descriptors
 
     def set(self, batch: Batch, converted: Tensor | None, step: int) -> Exercise:
         """A batch as an exercise; `converted` are its sources as the converter has them, with its gradient."""
@@ -159,12 +159,18 @@ class TL2FLesson:
             reading = config.seen * terms["seen"] + config.opening * terms["opening"]
 
         if self.faces is not None and step >= self.mesh_from:
-            first = self.take(self.recognized)  # converted ones come first
+            first, start = self.take(self.recognized), exercise.unanswered  # converted ones come first
             some, places = made[:first], exercise.asked[:first].detach().to(self.device)
-            descriptors = self.faces(some, places, self.scheme)
-            terms["identity"] = self.share(self.recognized) * identity_distance(descriptors, self.reference)
+            face = self.faces(some, places, self.scheme)
+            terms["identity"] = self.share(self.recognized) * identity_distance(face.descriptors, self.reference)
             # The lips of the reference picture are shut; whose they are is not to shut them elsewhere.
             loss = loss + config.identity * confine(terms["identity"], some, spare_lips(places, self.scheme))
+            if config.likeness > 0 and first > start:
+                with torch.no_grad():
+                    real = self.faces(pictures[: first - start], places[start:], self.scheme)
+                likeness = perceptual([each[start:] for each in face.features], real.features)
+                terms["likeness"] = self.share(self.recognized) * likeness
+                loss = loss + config.likeness * terms["likeness"]
 
         # Omega reads the landmarks off what was made: bent frames first, which are hardest.
         if self.omega is not None and config.i2l > 0 and step >= self.i2l_from:

@@ -57,7 +57,7 @@ class Course:
         """
         omega = load_teacher(self.models_dir / HOURGLASS, self.lesson.scheme) if config.i2l > 0 else None
         mesh = MeshTeacher(self.models_dir / MeshDetector.name) if config.needs_mesh else None
-        faces = FaceTeacher(self.models_dir / FACES_FOLDER) if config.identity > 0 else None
+        faces = FaceTeacher(self.models_dir / FACES_FOLDER) if max(config.identity, config.likeness) > 0 else None
         shown = ", ".join(f"{name} ({len(each.landmarks)} frames)" for name, each in self.lesson.identities.items())
         print(f"Landmark converter: learning from {shown}.")
         model = self.train_converter(self.lesson.config, self.runs_dir / f"converter-{self.learned_from}")

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from shared.bundle import read_bundle
@@ -13,6 +14,7 @@ from shared.pixels import to_network
 from trainer.convert_faces import fold, read_weights
 from trainer.errors import RecognitionUnavailableError
 from trainer.face_teacher import FaceTeacher
+from trainer.losses import perceptual
 
 MODELS = Path(__file__).parents[2] / "models"
 
@@ -36,21 +38,33 @@ def test_a_turned_and_darkened_face_is_the_same_person_and_another_is_not(
     teacher: FaceTeacher, target: str, other: str
 ) -> None:
     picture, landmarks = read_face(target)
-    here = teacher(picture, landmarks, IBUG68)
+    here = teacher(picture, landmarks, IBUG68).descriptors
     assert here.norm(dim=1).item() == pytest.approx(1)
     turned, moved = read_face(target, 0.3)
-    assert (teacher(turned * 0.8, moved, IBUG68) - here).norm() < 0.5
-    assert (teacher(*read_face(other), IBUG68) - here).norm() > 0.8
+    assert (teacher(turned * 0.8, moved, IBUG68).descriptors - here).norm() < 0.5
+    assert (teacher(*read_face(other), IBUG68).descriptors - here).norm() > 0.8
 
 
 def test_a_gradient_reaches_the_face_alone(teacher: FaceTeacher) -> None:
     picture, landmarks = read_face("franck")
     picture.requires_grad_()
-    teacher(picture, landmarks * 0.5 + 0.25, IBUG68).sum().backward()  # half as large, in the middle
+    face = teacher(picture, landmarks * 0.5 + 0.25, IBUG68)  # half as large, in the middle
+    sum(each.sum() for each in (face.descriptors, *face.features)).backward()
     assert picture.grad is not None
     assert picture.grad[..., 120:136, 120:136].abs().sum() > 0
     assert picture.grad[..., :16, :].abs().sum() + picture.grad[..., :16].abs().sum() == 0
     assert all(each.grad is None for each in teacher.parameters())
+
+
+def test_features_are_of_every_size_and_tell_a_blurred_face(teacher: FaceTeacher) -> None:
+    picture, landmarks = read_face("franck")
+    sharp = teacher(picture, landmarks, IBUG68).features
+    assert [tuple(each.shape[1:]) for each in sharp] == [(64, 112, 112), (128, 56, 56), (256, 28, 28), (512, 14, 14)]
+    blurred, darker = (
+        perceptual(teacher(other, landmarks, IBUG68).features, sharp)
+        for other in (F.avg_pool2d(picture, 5, 1, 2), picture * 0.98)
+    )
+    assert blurred > 3 * darker > 0
 
 
 def test_where_the_network_is_not_it_says_how_to_get_it(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def learn_from(
 ) -> tuple[TL2F, Converter, dict[str, bool]]:
     """Theta and converter after one step of nothing but these terms, and whether Theta, Phi and each Psi moved."""
     teachers = make_teachers(SILENT)
-    if "identity" in term:
+    if {"identity", "likeness"} & set(term):
         teachers = replace(teachers, faces=FaceTeacher(MODELS / "faces"))
     elif "perceptual_start" in term:
         teachers = replace(teachers, mesh=MeshTeacher(MODELS / "mesh"))
@@ -167,6 +167,7 @@ def test_no_term_moves_nothing(frames: TargetFrames, tmp_path: Path) -> None:
         {"seen": 1.0, "perceptual_start": 0.0},
         {"opening": 1.0, "perceptual_start": 0.0},
         {"identity": 1.0, "perceptual_start": 0.0},
+        {"likeness": 1.0, "perceptual_start": 0.0},
     ],
 )
 def test_a_term_reaches_theta_and_through_it_phi_and_psi(

@@ -38,7 +38,7 @@ TL2F_TRAINING = TL2FTraining(
     converted=1,
 )
 WITHOUT_MESH = TL2F_TRAINING.model_copy(
-    update={"relabel": False, "perceptual": 0.0, "seen": 0.0, "opening": 0.0, "identity": 0.0}
+    update={"relabel": False, "perceptual": 0.0, "seen": 0.0, "opening": 0.0, "identity": 0.0, "likeness": 0.0}
 )
 """Nothing that is learned from a network under models/."""
 ONE_STEP = {
@@ -50,6 +50,7 @@ ONE_STEP = {
     "seen": 0.0,
     "opening": 0.0,
     "identity": 0.0,
+    "likeness": 0.0,
     "l2i_gan": 0.0,
     "feature_matching": 0.0,
     "gan_start": 0.0,
