@@ -163,14 +163,15 @@ class TL2FLesson:
             some, places = made[:first], exercise.asked[:first].detach().to(self.device)
             face = self.faces(some, places, self.scheme)
             terms["identity"] = self.share(self.recognized) * identity_distance(face.descriptors, self.reference)
-            # The lips of the reference picture are shut; whose they are is not to shut them elsewhere.
-            loss = loss + config.identity * confine(terms["identity"], some, spare_lips(places, self.scheme))
+            whose = config.identity * terms["identity"]
             if config.likeness > 0 and first > start:
                 with torch.no_grad():
                     real = self.faces(pictures[: first - start], places[start:], self.scheme)
                 likeness = perceptual([each[start:] for each in face.features], real.features)
                 terms["likeness"] = self.share(self.recognized) * likeness
-                loss = loss + config.likeness * terms["likeness"]
+                whose = whose + config.likeness * terms["likeness"]
+            # The lips of the reference picture are shut, and most of the target's; that is not to shut them elsewhere.
+            loss = loss + confine(whose, some, spare_lips(places, self.scheme))
 
         # Omega reads the landmarks off what was made: bent frames first, which are hardest.
         if self.omega is not None and config.i2l > 0 and step >= self.i2l_from:

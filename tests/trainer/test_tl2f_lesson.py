@@ -193,11 +193,12 @@ def test_what_compares_landmarks_changes_features_alone(
     assert learn_from(term, frames, tmp_path)[2] == (NOTHING if confined else THROUGH_THETA)
 
 
+@pytest.mark.parametrize("name", ["identity", "likeness"])
 def test_whose_face_it_is_changes_no_lips(
-    frames: TargetFrames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    frames: TargetFrames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(tl2f_lesson, "spare_lips", lambda landmarks, _: torch.zeros(len(landmarks), 1, 8, 8))
-    assert learn_from({"identity": 1.0, "perceptual_start": 0.0}, frames, tmp_path)[2] == NOTHING
+    assert learn_from({name: 1.0, "perceptual_start": 0.0}, frames, tmp_path)[2] == NOTHING
 
 
 @pytest.mark.parametrize("term", [{"i2l": 1.0, "i2l_start": 0.0}, {"l2i_gan": 1.0}])
