@@ -115,7 +115,7 @@ class TL2FTraining(_Frozen):
         default=1.0, ge=0, description="Weight of how far a made face is from the reference picture's, from then on."
     )
     likeness: float = Field(
-        default=3.0, ge=0, description="Weight of what that network's features tell a made face from its picture by."
+        default=2.0, ge=0, description="Weight of what that network's features tell a made face from its picture by."
     )
     identity_pictures: int = Field(default=6, ge=1, description="Pictures in a step that these two look at.")
     gan_loss: Literal["hinge", "log"] = "hinge"
@@ -176,7 +176,7 @@ PRESETS = {
         ),
     ),
     "refine": TrainingConfig(
-        preset="refine", tl2f=TL2FTraining(steps=1000, gan_start=0, gan_lead=150, i2l_start=0, perceptual_start=0)
+        preset="refine", tl2f=TL2FTraining(steps=1000, gan_start=0, gan_lead=60, i2l_start=0, perceptual_start=0)
     ),
     "paper": TrainingConfig(
         preset="paper",
