@@ -118,5 +118,6 @@ def join_processes() -> Iterator[Processes]:
             if not processes.leads:
                 stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
             yield processes
+        dist.barrier()  # torchrun ends all where one ends badly, and the first may still be writing the bundle
     finally:
         dist.destroy_process_group()

@@ -56,6 +56,7 @@ TINY = TrainingConfig(
         seen=0.0,
         opening=0.0,
         identity=0.0,
+        likeness=0.0,
     ),
 )
 OTHER = stretch(FACE, "right_eye", 1.2, 1.2)
