@@ -188,8 +188,10 @@ def mark_features(landmarks: Tensor, scheme: Scheme, reach: float | None, size: 
 
 
 def spare_lips(landmarks: Tensor, scheme: Scheme, size: int = 2 * CELLS) -> Tensor:
-    """Weights (B, 1, size, size) of all but the lips and what lies about them."""
-    return 1 - _near(landmarks[:, list(pick(scheme, LIPS))], 0.025, size)
+    """Weights (B, 1, size, size) of all but the lips, what lies between and what lies about them."""
+    upper, lower = (landmarks[:, list(each)] for each in scheme.openings["mouth"])
+    between = torch.cat([upper.lerp(lower, share) for share in (0.25, 0.5, 0.75)], dim=1)
+    return 1 - _near(torch.cat([landmarks[:, list(pick(scheme, LIPS))], between], dim=1), 0.035, size)
 
 
 def trust_pixels(landmarks: Tensor, bent: Tensor, surround: float, size: int = CELLS) -> Tensor:

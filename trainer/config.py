@@ -97,13 +97,20 @@ class TL2FTraining(_Frozen):
     gan_window: int = Field(
         default=16, ge=1, le=32, description="Side of the window on the face that D sees of a picture, in 32nds of it."
     )
-    feature_matching: float = Field(default=15.0, ge=0)
+    gan_lips: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="How much of D's pull on a picture, and of its features', is left at the lips.",
+    )
+    gan_smooth: bool = Field(default=True, description="Blur that pull, so that it draws no raster.")
+    feature_matching: float = Field(default=5.0, ge=0)
     relabel: bool = Field(
         default=True, description="Ask for a bent frame where the mesh sees it, of targets that the mesh labelled."
     )
     perceptual: float = Field(default=3.0, ge=0, description="Weight of what the mesh's features tell apart.")
     seen: float = Field(default=0.3, ge=0, description="Weight of where the mesh sees points, made against real.")
-    opening: float = Field(default=20.0, ge=0, description="Weight of how far it sees lips and lids stand apart.")
+    opening: float = Field(default=50.0, ge=0, description="Weight of how far it sees lips and lids stand apart.")
     landmark_reach: float | None = Field(
         default=0.012,
         gt=0,
@@ -214,6 +221,8 @@ PRESETS = {
             gan_pace=1,
             gan_reach=None,
             gan_window=32,
+            gan_lips=1,
+            gan_smooth=False,
             relabel=False,
             perceptual=0,
             seen=0,

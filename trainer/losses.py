@@ -97,14 +97,23 @@ def identity_distance(descriptors: Tensor, reference: Tensor) -> Tensor:
     return (descriptors - reference).square().sum(dim=1).add(1e-12).sqrt().mean()
 
 
-def confine(loss: Tensor, pictures: Tensor, weights: Tensor) -> Tensor:
+def confine(loss: Tensor, pictures: Tensor, weights: Tensor, smooth: bool = False) -> Tensor:
     """`loss`, with its gradient at the pictures (B, 3, H, W) that it was reckoned from weighed by a map (B, 1, h, w).
 
-    No more than the pictures gets a gradient by it.
+    With `smooth`, the gradient is blurred first: it draws no raster. No more than the pictures gets a gradient by it.
     """
     (gradient,) = grad(loss, pictures, retain_graph=True)
+    if smooth:
+        gradient = _blur(gradient)
     pull = (pictures * gradient * _fit(weights, pictures)).sum()
     return loss.detach() + pull - pull.detach()
+
+
+def _blur(maps: Tensor) -> Tensor:
+    """Maps (B, C, H, W) under a binomial of 3x3, which leaves nothing of what changes from pixel to pixel."""
+    taps = torch.tensor([1.0, 2.0, 1.0], device=maps.device, dtype=maps.dtype) / 4
+    kernel = torch.outer(taps, taps).expand(maps.shape[1], 1, 3, 3)
+    return F.conv2d(maps, kernel, padding=1, groups=maps.shape[1])
 
 
 def _weighed_mean(values: Tensor, weights: Tensor | None) -> Tensor:

@@ -92,6 +92,8 @@ DEPARTURES: Mapping[str, Changes] = {
     "no weight decay": {"weight_decay": 0.0},
     "no average of the weights": {"ema": 0.0},
     "L2I and D on the whole crop": {"gan_reach": None, "gan_window": 32},
+    "D pulls at lips too": {"gan_lips": 1.0},
+    "D's pull not blurred": {"gan_smooth": False},
     "logarithmic GAN loss": {"gan_loss": "log"},
     "D learns no faster than Theta": {"gan_pace": 1.0},
     "no spectral norm": {"discriminator": DiscriminatorConfig(spectral_norm=False)},

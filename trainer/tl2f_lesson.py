@@ -200,8 +200,9 @@ class TL2FLesson:
         """The same as Theta has it, to be taken for filmed, with D's features of its own pictures as a guide."""
         config, share = self.config, self.share(self.judged)
         first, view = self._look(exercise)
+        shown = made[:first]
         with autocast(self.device):
-            made_logits, made_features = discriminator(view(made[:first]))
+            made_logits, made_features = discriminator(view(shown))
         weights = view(exercise.focus[:first])
         terms = {"l2i_gan": share * l2i_gan_generator(made_logits.float(), config.gan_loss, weights)}
         loss = config.l2i_gan * terms["l2i_gan"]
@@ -211,7 +212,9 @@ class TL2FLesson:
             guide = view(exercise.trust[:first])
             terms["feature_matching"] = share * feature_matching(made_features, real_features, guide)
             loss = loss + config.feature_matching * terms["feature_matching"]
-        return loss, terms
+        # The target's lips were filmed shut for the most part: to be taken for filmed is to draw them shut.
+        lips = 1 - spare_lips(exercise.asked[:first].detach().to(self.device), self.scheme)
+        return confine(loss, shown, 1 - (1 - config.gan_lips) * lips, config.gan_smooth), terms
 
     def _look(self, exercise: Exercise) -> tuple[int, Callable[[Tensor], Tensor]]:
         """How many pictures D looks at, converted ones first, and the window on the face that it is shown of each."""

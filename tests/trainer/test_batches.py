@@ -173,6 +173,10 @@ def test_the_lips_are_spared_and_the_eyes_are_not() -> None:
     weights = spare_lips(landmarks, IBUG68)
     assert max(sample(weights, landmarks[:, 48:])) < 0.1
     assert min(sample(weights, landmarks[:, 36:48])) > 0.9
+    wide = landmarks.clone()
+    wide[:, list(IBUG68.openings["mouth"][1]), 1] += 0.12
+    between = (wide[:, [62]] + wide[:, [66]]) / 2
+    assert max(sample(spare_lips(wide, IBUG68), between)) < 0.1
 
 
 def sample(maps: Tensor, points: Tensor) -> list[float]:

@@ -210,6 +210,21 @@ def test_a_confined_loss_pulls_at_the_pictures_where_it_may_and_at_nothing_else(
     assert judge.grad is None
 
 
+def test_a_smooth_pull_moves_an_edge_and_leaves_what_changes_from_pixel_to_pixel() -> None:
+    columns = torch.arange(16) % 2 * 2.0 - 1
+    raster, edge = columns.expand(1, 3, 16, 16), torch.sign(torch.arange(16) - 7.5).expand(1, 3, 16, 16)
+
+    def pull(pattern: torch.Tensor) -> torch.Tensor:
+        pictures = torch.zeros(1, 3, 16, 16, requires_grad=True)
+        confine((pattern * pictures).sum(), pictures, torch.ones(1, 1, 4, 4), smooth=True).backward()
+        assert pictures.grad is not None
+        return pictures.grad[..., 2:-2, 2:-2]
+
+    assert pull(raster).abs().max() < 1e-6
+    torch.testing.assert_close(pull(edge)[0, 0, 0, :4], torch.full((4,), -1.0))
+    torch.testing.assert_close(pull(edge)[0, 0, 0, 5], torch.tensor(-0.5))  # (1 + 2 - 1) of 4, beside it
+
+
 def test_gradients_agree_with_finite_differences() -> None:
     weights = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
     one, two, three, four = (random_faces(seed) for seed in range(4))

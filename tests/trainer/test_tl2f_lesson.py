@@ -201,6 +201,34 @@ def test_whose_face_it_is_changes_no_lips(
     assert learn_from({name: 1.0, "perceptual_start": 0.0}, frames, tmp_path)[2] == NOTHING
 
 
+@pytest.mark.parametrize("term", ["l2i_gan", "feature_matching"])
+@pytest.mark.parametrize("left", [0.0, 0.3])
+def test_of_ds_pull_a_share_is_left_at_the_lips(
+    frames: TargetFrames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: float, term: str
+) -> None:
+    monkeypatch.setattr(tl2f_lesson, "spare_lips", lambda landmarks, _: torch.zeros(len(landmarks), 1, 8, 8))
+    assert learn_from({term: 1.0, "gan_lips": left}, frames, tmp_path)[2] == (THROUGH_THETA if left else NOTHING)
+
+
+def test_ds_pull_is_smooth_where_the_recipe_says_so(
+    frames: TargetFrames, teachers: Teachers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rough: list[float] = []
+    confine = tl2f_lesson.confine
+
+    def record(loss: torch.Tensor, pictures: torch.Tensor, *given: Any) -> torch.Tensor:
+        confined = confine(loss, pictures, *given)
+        (pull,) = torch.autograd.grad(confined, pictures, retain_graph=True)
+        rough.append(float(pull.diff(dim=-1).abs().sum() / pull.abs().sum()))
+        return confined
+
+    monkeypatch.setattr(tl2f_lesson, "confine", record)
+    for smooth in (True, False):
+        config = change(**ONE_STEP | {"l2i_gan": 1.0, "gan_lips": 1.0, "gan_smooth": smooth})
+        train(frames, tmp_path / str(smooth), config, teachers)
+    assert rough[0] < 0.8 * rough[1]
+
+
 @pytest.mark.parametrize("term", [{"i2l": 1.0, "i2l_start": 0.0}, {"l2i_gan": 1.0}])
 def test_where_no_landmarks_are_converted_the_converter_hears_nothing(tmp_path: Path, term: dict[str, float]) -> None:
     assert learn_from(term, make_frames(foreign=0), tmp_path)[2] == THETA_ALONE
