@@ -17,14 +17,14 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from service.bundles import OnnxNetwork, Target, load_catalogue
-from service.images import decode_picture
-from service.lifecycle import load_studio_detector
+from service.inference.bundles import OnnxNetwork, Target, load_catalogue
+from service.lifecycle import load_service_detector
+from service.media.images import decode_picture
 from service.settings import Settings
 from shared.bundle import OnnxFile, TensorSpec
 from shared.detectors import LandmarkDetector
 from shared.pixels import PIXEL_RANGE, Image8
-from trainer.served import serve
+from trainer.evaluation.served_faces import serve
 
 WARM_UP = 3
 AUTHORS = "TL2F, the authors' widths"
@@ -163,7 +163,7 @@ def main() -> int:
         print(f"There is no bundle to time in {options.models}; `make train` makes one.", file=sys.stderr)
         return 1
     settings = Settings(models_dir=options.models, threads=options.threads)
-    detector = load_studio_detector(settings)
+    detector = load_service_detector(settings)
     print(f"{name_processor()}, {options.threads} of {os.cpu_count()} threads, {options.runs} runs a row\n")
 
     authors = time_authors(options.runs, options.threads)

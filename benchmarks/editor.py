@@ -13,14 +13,14 @@ import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.browser import MISSING, find_chromium, launch_chromium
-from trainer.served import serve
+from trainer.evaluation.served_faces import serve
 
 MOVES_A_SECOND = 60
 REACH = 0.03  # crop sides that the lip is dragged either way
 LISTEN = """() => {
   window.latencies = [];
   document.addEventListener("painted", ({ detail }) => {
-    requestAnimationFrame(() => window.latencies.push(performance.now() - detail.since));
+    requestAnimationFrame(() => window.latencies.push(player.now() - detail.since));
   });
 }"""
 

@@ -16,8 +16,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from service.drive import Placed
-from service.smoothing import LANDMARKS, LONGEST_GAP, PLACE, SIDE, OneEuro, Response
+from service.inference.smoothing import LANDMARKS, LONGEST_GAP, PLACE, SIDE, OneEuro, Response
+from service.inference.synthesis import Placed
 from shared.bundle import read_bundle
 from shared.detectors.mesh import MeshDetector
 from shared.detectors.tracker import FaceTracker

@@ -23,13 +23,13 @@ import numpy as np
 from PIL import Image
 from websockets.sync.client import connect
 
-from service.images import decode_picture
-from service.lifecycle import load_studio
-from service.performance import Performance
-from service.reenact import Output, Stopwatch, finish_face
+from service.api.stream import unpack_answer
+from service.inference.face_player import FacePlayer
+from service.inference.face_service import Output, Stopwatch, finish_face
+from service.lifecycle import load_face_service
+from service.media.images import decode_picture
 from service.settings import Settings
-from service.stream import unpack_answer
-from trainer.served import serve
+from trainer.evaluation.served_faces import serve
 
 WIDTH, HEIGHT, FACE = 640, 480, 300
 STEPS = 50
@@ -85,12 +85,12 @@ def time_stream(address: str, target: str, frames: Sequence[bytes], seconds: flo
 async def measure_work(models: Path, threads: int, target: str, frames: Sequence[bytes]) -> float:
     """CPU seconds of one frame of a stream, all threads together."""
     settings = Settings(models_dir=models, threads=threads)
-    studio = load_studio(settings, None)
-    performance = Performance(studio, studio.find_target(target))
+    face_service = load_face_service(settings, None)
+    player = FacePlayer(face_service, face_service.find_target(target))
 
     async def play(number: int) -> None:
         image = decode_picture(frames[number], settings.max_frame_pixels)
-        take = await performance.play(image, number / 25, Stopwatch())
+        take = await player.play(image, number / 25, Stopwatch())
         assert take is not None
         finish_face(take.face.picture, Output())
 
@@ -99,7 +99,7 @@ async def measure_work(models: Path, threads: int, target: str, frames: Sequence
     for number in range(1, len(frames)):
         await play(number)
     spent = (time.process_time() - started) / (len(frames) - 1)
-    await asyncio.to_thread(studio.close)
+    await asyncio.to_thread(face_service.close)
     return spent
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.browser import MISSING, find_chromium, launch_chromium
 from benchmarks.stream import draw_frames, write_clip
-from trainer.served import serve
+from trainer.evaluation.served_faces import serve
 
 ROOT = Path(__file__).parents[1]
 MOST_BYTES = 300_000

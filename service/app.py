@@ -8,18 +8,18 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from service import __version__
-from service.accesslog import AccessLog
-from service.connection import BodyLimit
-from service.job_routes import router as job_router
-from service.jobs import Jobs
-from service.lifecycle import Lifecycle, load_studio
-from service.openapi import DocumentedAPI
-from service.pages import install_pages
-from service.problems import install_handlers
-from service.routes import router
+from service.api.access_log import AccessLog
+from service.api.connection import BodyLimit
+from service.api.job_routes import router as job_router
+from service.api.openapi import DocumentedAPI
+from service.api.pages import install_pages
+from service.api.problems import install_handlers
+from service.api.routes import router
+from service.api.stream import Streams
+from service.api.stream import router as stream_router
+from service.lifecycle import Lifecycle, load_face_service
+from service.media.jobs import Jobs
 from service.settings import Settings
-from service.stream import Streams
-from service.stream import router as stream_router
 from shared.detectors import LandmarkDetector
 
 logger = logging.getLogger(__name__)
@@ -76,17 +76,17 @@ async def _live(
         lifecycle.draining = True
         await asyncio.gather(loading, return_exceptions=True)
         await jobs.close()
-        if lifecycle.studio is not None:
-            await asyncio.to_thread(lifecycle.studio.close)
+        if lifecycle.face_service is not None:
+            await asyncio.to_thread(lifecycle.face_service.close)
 
 
 async def _load(lifecycle: Lifecycle, jobs: Jobs, settings: Settings, detector: LandmarkDetector | None) -> None:
     try:
-        studio = await asyncio.to_thread(load_studio, settings, detector)
-        await jobs.start(studio)
+        face_service = await asyncio.to_thread(load_face_service, settings, detector)
+        await jobs.start(face_service)
     except Exception:
         lifecycle.failure = "Loading failed; the service's log has the reason."
         logger.exception("loading failed")
         raise
-    lifecycle.studio = studio
-    logger.info("ready: %d targets", len(studio.catalogue.targets))
+    lifecycle.face_service = face_service
+    logger.info("ready: %d targets", len(face_service.catalogue.targets))

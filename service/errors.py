@@ -1,4 +1,4 @@
-"""The service's own exceptions; `service.problems` maps each to a status.
+"""The service's own exceptions; `service.api.problems` maps each to a status.
 
 LandmarkGANError (shared)
 └── ServiceError

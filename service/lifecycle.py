@@ -2,10 +2,10 @@
 
 import logging
 
-from service.bundles import load_catalogue
-from service.engine import Engine
 from service.errors import NotReadyError
-from service.reenact import Studio
+from service.inference.bundles import load_catalogue
+from service.inference.engine import Engine
+from service.inference.face_service import FaceService
 from service.settings import Settings
 from shared.detectors import LandmarkDetector, load_detector
 from shared.errors import DetectorUnavailableError
@@ -14,18 +14,18 @@ logger = logging.getLogger(__name__)
 
 
 class Lifecycle:
-    """Holds the studio from the end of loading on, and whether the service is draining."""
+    """Holds the face_service from the end of loading on, and whether the service is draining."""
 
     def __init__(self) -> None:
-        self.studio: Studio | None = None
+        self.face_service: FaceService | None = None
         self.draining = False
         self.failure: str | None = None
 
-    def need_studio(self) -> Studio:
+    def need_studio(self) -> FaceService:
         """Raises NotReadyError while the targets are loading. A draining service serves on, until it is closed."""
-        if self.studio is None:
+        if self.face_service is None:
             raise NotReadyError(self.failure or "The targets are still loading; try again in a moment.")
-        return self.studio
+        return self.face_service
 
     def check_ready(self) -> None:
         """Raises NotReadyError, saying why, where new requests should go elsewhere."""
@@ -37,7 +37,7 @@ class Lifecycle:
             raise NotReadyError(f"No target can be served: {reasons}")
 
 
-def load_studio_detector(settings: Settings) -> LandmarkDetector | None:
+def load_service_detector(settings: Settings) -> LandmarkDetector | None:
     """The detector, or None, the reason logged: landmarks can be sent all the same."""
     try:
         return load_detector(settings.detector, settings.models_dir, settings.threads)
@@ -46,7 +46,7 @@ def load_studio_detector(settings: Settings) -> LandmarkDetector | None:
         return None
 
 
-def load_studio(settings: Settings, detector: LandmarkDetector | None) -> Studio:
+def load_face_service(settings: Settings, detector: LandmarkDetector | None) -> FaceService:
     """Load every target and the detector, which may be handed over loaded. Blocks. Raises StartError."""
     catalogue = load_catalogue(settings.models_dir, settings.device, settings.threads, settings.require_gpu)
-    return Studio(settings, catalogue, detector or load_studio_detector(settings), Engine(settings.queue_size))
+    return FaceService(settings, catalogue, detector or load_service_detector(settings), Engine(settings.queue_size))

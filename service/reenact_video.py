@@ -13,11 +13,11 @@ from typing import get_args
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from service.filming import FilmOptions, Progress, film_clip
-from service.lifecycle import load_studio
-from service.performance import Layout
+from service.inference.face_player import Layout
+from service.lifecycle import load_face_service
+from service.media.clip_renderer import Progress, RenderOptions, render_clip
+from service.media.video import VideoLimits
 from service.settings import Settings
-from service.video import VideoLimits
 from shared.errors import LandmarkGANError
 
 FAILED, WRONG_USAGE, SIGNALLED = 1, 2, 128
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level="WARNING", format="%(levelname)s %(message)s")
     try:
         settings = Settings()
-        options = FilmOptions(target=given.target, layout=given.layout, face=given.face, smoothing=given.smoothing)
+        options = RenderOptions(target=given.target, layout=given.layout, face=given.face, smoothing=given.smoothing)
     except ValidationError as error:
         for each in error.errors():
             print(f"{'_'.join(str(part) for part in each['loc'])}: {each['msg']}", file=sys.stderr)
@@ -83,7 +83,7 @@ def check_paths(clip: Path, output: Path, overwrite: bool) -> str | None:
 
 
 async def _make(
-    settings: Settings, clip: Path, output: Path, options: FilmOptions, caught: list[signal.Signals]
+    settings: Settings, clip: Path, output: Path, options: RenderOptions, caught: list[signal.Signals]
 ) -> Progress:
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert task is not None
@@ -94,7 +94,7 @@ async def _make(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)
-    studio = await asyncio.to_thread(load_studio, settings, None)
+    face_service = await asyncio.to_thread(load_face_service, settings, None)
     try:
         limits = VideoLimits(seconds=math.inf, pixels=settings.max_video_pixels)
         with tqdm(desc=clip.name, unit="frame", mininterval=0.5) as bar:
@@ -103,9 +103,9 @@ async def _make(
                 bar.total = progress.total
                 bar.update(progress.frames - bar.n)
 
-            return await film_clip(studio, clip, output, options, limits, tell)
+            return await render_clip(face_service, clip, output, options, limits, tell)
     finally:
-        await asyncio.shield(asyncio.to_thread(studio.close))
+        await asyncio.shield(asyncio.to_thread(face_service.close))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ LandmarkGANError
     ├── TargetError         a target that can't be trained with what is there
     ├── ConfigError         a field of the recipe that is none, or can't have the value given
     ├── DeviceError         a CUDA that was asked for and is not there
-    ├── ProcessesError      processes that can't share the training: too many for its batches or for the GPUs
+    ├── DistributedError      processes that can't share the training: too many for its batches or for the GPUs
     ├── CheckpointError     a checkpoint that is damaged or of another configuration
     ├── ServiceError        a service that did not start, or did not answer as it should, while it was measured
     ├── ScoredFolderError   another program's pictures that can't be scored
@@ -53,8 +53,8 @@ class DeviceError(TrainerError):
     """A device that was asked for and is not there."""
 
 
-class ProcessesError(TrainerError):
-    """Processes that can't share a training: too many for its batches, or for the GPUs that are there."""
+class DistributedError(TrainerError):
+    """DistributedContext that can't share a training: too many for its batches, or for the GPUs that are there."""
 
 
 class CheckpointError(TrainerError):

@@ -13,8 +13,8 @@ from shared.pixels import from_network
 from tests.fixtures.acted import RULE, film_points, film_units, write_dataset
 from tests.service.tiny_service import read_picture, serve
 from trainer.config import TrainingConfig
-from trainer.dataset import FrameDataset
-from trainer.export import export_bundle
+from trainer.data.dataset import FrameDataset
+from trainer.export.bundle import export_bundle
 from trainer.networks.converter import Converter, ConverterConfig, Decoder, Encoder
 from trainer.networks.tl2f import TL2F, TL2FConfig
 

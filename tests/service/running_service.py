@@ -31,7 +31,7 @@ def run_service(settings: Settings, detector: LandmarkDetector | None = None) ->
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
-        wait_until(lambda: server.started and app.state.lifecycle.studio is not None)
+        wait_until(lambda: server.started and app.state.lifecycle.face_service is not None)
         port = server.servers[0].sockets[0].getsockname()[1]
         yield Running(app, f"127.0.0.1:{port}")
     finally:

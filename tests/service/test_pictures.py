@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from tiny_service import MarkedDetector, draw_faces, make_face, read_picture, serve, to_bytes
 
-from service.images import ORIENTATION_TAG
+from service.media.images import ORIENTATION_TAG
 from service.settings import Settings
 
 pytestmark = pytest.mark.anyio

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from tiny_service import SHIFT, MarkedDetector, draw_faces, make_face, read_picture, serve, to_bytes
 
-from service.bundles import open_target
-from service.drive import Drive, animate, place_landmarks, place_neutral
+from service.inference.bundles import open_target
+from service.inference.synthesis import DrivingFace, animate, place_landmarks, place_neutral
 from service.settings import Settings
 from shared.expression import measure_expression
 from shared.landmarks import IBUG68, WFLW98, Points
@@ -180,7 +180,12 @@ def test_a_batch_may_mix_sources_that_are_known_and_not(models: Path) -> None:
     target = open_target(models / "ada", "cpu", 1)
     points = place_landmarks(open_lips(FACE, 0.04), None, target.manifest).points
     neutral = place_neutral([FACE], target.manifest)
-    drives = [Drive(points, True), Drive(points, True, neutral), Drive(points, False), Drive(points, True, points)]
+    drives = [
+        DrivingFace(points, True),
+        DrivingFace(points, True, neutral),
+        DrivingFace(points, False),
+        DrivingFace(points, True, points),
+    ]
     together = animate(target, drives)
     for drive, face in zip(drives, together, strict=True):
         np.testing.assert_allclose(animate(target, [drive])[0].points, face.points, atol=1e-6)

@@ -101,7 +101,7 @@ async def test_a_full_queue_says_so(settings: Settings) -> None:
     async with serve(settings.model_copy(update={"queue_size": 2}), detector) as client:
         waiting = [asyncio.ensure_future(client.post("/landmarks", files=PICTURE)) for _ in range(2)]
         await wait_for(detector.entered)
-        while client.app.state.lifecycle.studio.engine.admitted < 2:
+        while client.app.state.lifecycle.face_service.engine.admitted < 2:
             await asyncio.sleep(0.005)
         answer = await client.post("/synthesize", json=ORDER)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
@@ -149,7 +149,7 @@ async def test_a_client_that_hangs_up_takes_its_work_along(settings: Settings) -
         await app(dict(scope), receive, send)
 
     async with app.router.lifespan_context(app):
-        while app.state.lifecycle.studio is None:
+        while app.state.lifecycle.face_service is None:
             await asyncio.sleep(0.005)
         staying, gone = asyncio.Event(), asyncio.Event()
         first = asyncio.ensure_future(request(staying))

@@ -9,9 +9,9 @@ from pathlib import Path
 from running_service import run_service
 from tiny_service import read_picture
 
-from service.filming import FilmOptions
+from service.api.stream import StreamOptions
+from service.media.clip_renderer import RenderOptions
 from service.settings import Settings
-from service.stream import StreamOptions
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "stream.md").read_text(encoding="utf-8")
@@ -33,7 +33,7 @@ def test_the_client_works_as_pasted(tmp_path: Path) -> None:
 
 
 def test_the_tables_name_every_option_and_setting() -> None:
-    for name in (*StreamOptions.model_fields, *FilmOptions.model_fields):
+    for name in (*StreamOptions.model_fields, *RenderOptions.model_fields):
         assert f"| `{name}` |" in TEXT
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in Settings.model_fields:

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.bundles import open_target
-from service.drive import Drive, animate, place_landmarks
+from service.inference.bundles import open_target
+from service.inference.synthesis import DrivingFace, animate, place_landmarks
 from shared.detectors import load_detector
 from shared.expression import measure_expression
 from shared.landmarks import IBUG68, Points
@@ -25,7 +25,7 @@ def test_the_face_is_tilted_as_the_source_is(name: str, how: str) -> None:
     calm = np.array(target.manifest.shape, np.float32) if how == "calibrated" else None
     tilted = turn(np.stack([face] * len(ANGLES)), np.array(ANGLES, np.float32))
     placed = [place_landmarks(each, None, target.manifest).points for each in tilted]
-    made = animate(target, [Drive(each, how != "straight", calm) for each in placed])
+    made = animate(target, [DrivingFace(each, how != "straight", calm) for each in placed])
     asked = measure_roll(tilted)
     np.testing.assert_allclose(measure_roll(np.stack([each.points for each in made])), asked, atol=0.05)
     found = np.stack([detector.detect(each.picture)[0].landmarks for each in made])  # (B, N, 2) in pixels

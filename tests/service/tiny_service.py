@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from service.api.schemas import list_points
 from service.app import create_app
-from service.schemas import list_points
 from service.settings import Settings
 from shared.bundle import (
     BundleManifest,

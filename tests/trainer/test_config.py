@@ -5,10 +5,10 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from trainer import device
 from trainer.config import PRESETS, ConverterTraining, TL2FTraining, TrainingConfig, change_config
-from trainer.device import autocast, has_bfloat16, pick_device
 from trainer.errors import ConfigError, DeviceError, TrainerError
+from trainer.loops import device
+from trainer.loops.device import autocast, has_bfloat16, pick_device
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

@@ -18,15 +18,15 @@ from tests.trainer.tiny_training import (
     read_curves,
     train,
 )
-from trainer import tl2f_lesson
-from trainer import train_tl2f as module
-from trainer.checkpoint import load_checkpoint
 from trainer.config import PRESETS
+from trainer.loops import generator as module
+from trainer.loops.checkpoint import load_checkpoint
+from trainer.loops.converter import train_converter
+from trainer.losses import generator as tl2f_lesson
+from trainer.losses.generator import GuidanceNetworks
 from trainer.networks.converter import ConverterConfig, Decoder, Encoder
 from trainer.networks.discriminator import DiscriminatorConfig
 from trainer.networks.tl2f import TL2F, TL2FConfig
-from trainer.tl2f_lesson import Teachers
-from trainer.train_converter import train_converter
 
 PAPER = PRESETS["paper"]
 SMALL = PAPER.tl2f.model_copy(
@@ -69,7 +69,7 @@ def test_the_sizes_of_the_authors_networks() -> None:
 
 
 def test_twenty_iterations_of_the_generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.device.has_bfloat16", lambda device: False)
+    monkeypatch.setattr("trainer.loops.device.has_bfloat16", lambda device: False)
     monkeypatch.setattr(module, "LOG_STEPS", 1)
     given: dict[str, list[int]] = {}
 
@@ -85,7 +85,7 @@ def test_twenty_iterations_of_the_generator(tmp_path: Path, monkeypatch: pytest.
     for function in ("l2i", "i2l", "l2i_gan_discriminator", "l2i_gan_generator"):
         spy(function)
     frames = make_frames()
-    teachers = Teachers(make_lesson(make_people(), SMALL_CONVERTER), make_omega())
+    teachers = GuidanceNetworks(make_lesson(make_people(), SMALL_CONVERTER), make_omega())
     theta, _ = train(frames, tmp_path, SMALL, teachers)
     # One filmed frame, and one face from somebody else's landmarks, which has no picture and goes to D alone.
     assert given == dict.fromkeys(("l2i", "i2l", "l2i_gan_discriminator", "l2i_gan_generator"), [1] * 20)
@@ -120,11 +120,11 @@ def test_in_the_papers_way_d_alone_judges_converted_landmarks(tmp_path: Path, mo
             asked.append(super().forward(landmarks))
             return asked[-1]
 
-    monkeypatch.setattr("trainer.device.has_bfloat16", lambda device: False)
+    monkeypatch.setattr("trainer.loops.device.has_bfloat16", lambda device: False)
     monkeypatch.setattr(module, "PatchDiscriminator", Listening)
     monkeypatch.setattr(module, "TL2F", Speaking)
     frames = make_frames()
-    teachers = Teachers(make_lesson(make_people(), SMALL_CONVERTER), make_omega())
+    teachers = GuidanceNetworks(make_lesson(make_people(), SMALL_CONVERTER), make_omega())
     train(frames, tmp_path, SMALL.model_copy(update={"steps": 1}), teachers)
     (from_stranger, from_own), pair = asked[0], judged[0]  # what Theta made in the step, what D saw
     assert torch.equal(pair[1], from_stranger)

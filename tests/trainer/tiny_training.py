@@ -13,16 +13,16 @@ from shared.landmarks import IBUG68
 from shared.neutral import find_neutral
 from tests.fixtures.acted import MOUTH, RULE, film_units, paint, stretch
 from tests.fixtures.painted import FACE
-from trainer.batches import TargetFrames
-from trainer.checkpoint import load_checkpoint
 from trainer.config import ConverterTraining, TL2FTraining
+from trainer.loops.checkpoint import load_checkpoint
+from trainer.loops.converter import ConverterLosses, ConverterModel, Identity, make_identity
+from trainer.loops.generator import train_tl2f
+from trainer.losses.generator import GuidanceNetworks
 from trainer.networks.converter import Converter, ConverterConfig
 from trainer.networks.discriminator import DiscriminatorConfig
 from trainer.networks.hourglass import Hourglass, HourglassConfig
 from trainer.networks.tl2f import TL2F, TL2FConfig
-from trainer.tl2f_lesson import Teachers
-from trainer.train_converter import ConverterLesson, ConverterModel, Identity, make_identity
-from trainer.train_tl2f import train_tl2f
+from trainer.sampling.batches import TargetFrames
 
 CPU = torch.device("cpu")
 CONVERTER = ConverterTraining(network=ConverterConfig(hidden=8), steps=6, batch=4)
@@ -72,8 +72,8 @@ def make_people(count: int = 40) -> Mapping[str, Identity]:
     return {name: make_identity(torch.from_numpy(frames), IBUG68) for name, frames in faces.items()}
 
 
-def make_lesson(people: Mapping[str, Identity], config: ConverterTraining = CONVERTER) -> ConverterLesson:
-    return ConverterLesson(people, IBUG68, RULE, config)
+def make_lesson(people: Mapping[str, Identity], config: ConverterTraining = CONVERTER) -> ConverterLosses:
+    return ConverterLosses(people, IBUG68, RULE, config)
 
 
 def make_omega() -> Hourglass:
@@ -83,8 +83,8 @@ def make_omega() -> Hourglass:
     return omega.eval().requires_grad_(False)
 
 
-def make_teachers(config: ConverterTraining = CONVERTER) -> Teachers:
-    return Teachers(make_lesson(make_people(), config), make_omega())
+def make_teachers(config: ConverterTraining = CONVERTER) -> GuidanceNetworks:
+    return GuidanceNetworks(make_lesson(make_people(), config), make_omega())
 
 
 def make_frames(size: int = 256, foreign: int = 5) -> TargetFrames:
@@ -107,7 +107,7 @@ def train(
     frames: TargetFrames,
     folder: Path,
     config: TL2FTraining = TL2F_TRAINING,
-    teachers: Teachers | None = None,
+    teachers: GuidanceNetworks | None = None,
     seed: int = 3,
 ) -> tuple[TL2F, Converter]:
     """Theta and the converter after a training that begins with the same converter each time."""
@@ -116,7 +116,7 @@ def train(
     return train_tl2f("ada", frames, teachers.lesson.make_model(), teachers, config, seed, CPU, folder)
 
 
-def make_model(lesson: ConverterLesson) -> ConverterModel:
+def make_model(lesson: ConverterLosses) -> ConverterModel:
     """The converter that `train` begins with."""
     torch.manual_seed(7)
     return lesson.make_model()

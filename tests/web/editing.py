@@ -33,7 +33,7 @@ def repainting(page: Page) -> Iterator[None]:
     """Waits at its end until the newest picture asked for within the block is painted."""
     page.evaluate(
         """() => {
-          const begun = performance.now();
+          const begun = player.now();
           window.repainted = false;
           document.addEventListener("painted", ({ detail }) => (window.repainted ||= detail.since >= begun));
         }"""

@@ -6,7 +6,7 @@ from editing import open_editor, to_png, upload
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from service.pages import WEB
+from service.api.pages import WEB
 
 SIZES = [(360, 740), (1280, 900), (2560, 1400)]
 

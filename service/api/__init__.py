@@ -1,0 +1,1 @@
+"""HTTP and nothing else: routes, schemas, problems, middleware."""

@@ -1,0 +1,80 @@
+"""The OpenAPI document: FastAPI's, with a real face as the example, and problems as they are sent."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from service.api.connection import VIDEO_PATH
+from service.api.schemas import Problem
+from service.lifecycle import Lifecycle
+
+PICTURES = ("image/jpeg", "image/png", "image/webp")
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+REFUSALS = {
+    "400": "A body that is not JSON or no form, or a damaged picture",
+    "404": "No such target or scheme",
+    "413": "A body, a picture or a video too large",
+    "415": "A content type or a format that is not read",
+    "422": "Fields, landmarks or a picture that can't be used",
+    "503": "Loading, busy, too slow, or the target is damaged",
+}
+
+
+class DocumentedAPI(FastAPI):
+    """FastAPI with our OpenAPI document. `state.lifecycle` is set before the first request."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document, built anew until a target is there to give the example."""
+        if self.openapi_schema is not None:
+            return self.openapi_schema
+        document = get_openapi(title=self.title, version=self.version, description=self.description, routes=self.routes)
+        schemas = document["components"]["schemas"]
+        for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own, which are never sent
+            schemas.pop(name, None)
+        schemas["Problem"] = Problem.model_json_schema()
+        schemas["SynthesisOut"]["description"] = "The answer where `response` is json."
+        for path, methods in document["paths"].items():
+            for method, operation in methods.items():
+                _describe_answers(path, method, operation["responses"])
+        example = make_example(self.state.lifecycle)
+        if example is not None:
+            body = document["paths"]["/synthesize"]["post"]["requestBody"]["content"]["application/json"]
+            calibrated = example | {"source_neutral": example["landmarks"]}
+            body["examples"] = {
+                "neutral": {"summary": "The target's own neutral face", "value": example},
+                "calibrated": {"summary": "The same, the source's neutral face being known", "value": calibrated},
+            }
+            self.openapi_schema = document
+        return document
+
+
+def make_example(lifecycle: Lifecycle) -> dict[str, Any] | None:
+    """A body for POST /synthesize that works: the first target's neutral landmarks, as if in a 256-pixel picture."""
+    if lifecycle.face_service is None or not lifecycle.face_service.catalogue.targets:
+        return None
+    manifest = next(iter(lifecycle.face_service.catalogue.targets.values())).manifest
+    points = [[round(x * 256, 1), round(y * 256, 1)] for x, y in manifest.neutral]
+    return {"target": manifest.target, "scheme": manifest.scheme, "landmarks": points, "format": "jpeg"}
+
+
+def _describe_answers(path: str, method: str, responses: dict[str, Any]) -> None:
+    if path in ("/synthesize", "/reenact"):
+        responses["200"]["content"] = dict.fromkeys(PICTURES, BINARY) | responses["200"]["content"]
+    if path.endswith("/reference"):
+        responses["200"]["content"] = dict.fromkeys(PICTURES, BINARY)
+    if path.endswith("/result"):
+        responses["200"]["content"] = {"video/mp4": BINARY}
+    statuses = REFUSALS if method == "post" else {"503": REFUSALS["503"]}
+    if "{" in path:
+        statuses = statuses | {"404": REFUSALS["404"]}
+    if path.endswith("/result"):
+        statuses = statuses | {"409": "The job is not done"}
+    if path == VIDEO_PATH:
+        statuses = statuses | {"507": "No room for the upload"}
+    responses.pop("422", None)
+    if path == "/livez":
+        return
+    for status, description in statuses.items():
+        content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        responses[status] = {"description": description, "content": content}

@@ -1,0 +1,56 @@
+"""The pages for a browser: the files of `service/web`, as they lie there.
+
+``web/<name>.html`` is the page at ``/<name>`` (``index.html`` at ``/``); scripts and styles lie beside it and are
+served under ``/web/``. A page takes `web/theme.js` and `web/style.css` into its head and begins its body with the
+header of `index.html`, whose `aria-current` marks the page itself. All links are relative, so that the service also
+works below a path of a proxy.
+"""
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+WEB = Path(__file__).parent.parent / "web"
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+        "media-src 'self' blob:; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",  # kept, and asked about with its ETag each time: never a page of an older service
+}
+
+
+class WebFiles(StaticFiles):
+    """Files with their ETag and the policy that keeps every page to this host."""
+
+    def file_response(
+        self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        response.headers.update(HEADERS)
+        return response
+
+
+def install_pages(app: FastAPI, folder: Path = WEB) -> None:
+    """Serve every page of the folder at its path, and what they load under ``/web/``."""
+    files = WebFiles(directory=folder)
+    for page in sorted(folder.glob("*.html")):
+        path = "/" if page.stem == "index" else f"/{page.stem}"
+        app.add_route(path, _show(files, page.name), include_in_schema=False)
+    app.mount("/web", files)
+
+
+def _show(files: WebFiles, name: str) -> Callable[[Request], Awaitable[Response]]:
+    async def show(request: Request) -> Response:
+        return await files.get_response(name, request.scope)
+
+    return show

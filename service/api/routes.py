@@ -1,0 +1,172 @@
+"""The endpoints: each translates HTTP to a call of the face_service, and its result to HTTP."""
+
+from typing import Annotated
+
+import onnxruntime
+from fastapi import APIRouter, Body, Depends, Form, Request
+from fastapi.responses import JSONResponse, Response
+
+from service import __version__
+from service.api.connection import run_while_connected
+from service.api.schemas import (
+    DamagedOut,
+    FacesOut,
+    PicturesForm,
+    ReenactForm,
+    StateOut,
+    SynthesisOut,
+    SynthesizeRequest,
+    TargetOut,
+    TargetsOut,
+    VersionOut,
+    to_milliseconds,
+)
+from service.api.schemes import SchemeOut, find_scheme
+from service.errors import MediaTypeError
+from service.inference.face_service import FaceService, SynthesisResult
+from service.lifecycle import Lifecycle
+from shared.bundle import BundleManifest
+
+MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+
+
+def get_lifecycle(request: Request) -> Lifecycle:
+    """The application's state."""
+    lifecycle = request.app.state.lifecycle
+    assert isinstance(lifecycle, Lifecycle)
+    return lifecycle
+
+
+def get_face_service(lifecycle: Annotated[Lifecycle, Depends(get_lifecycle)]) -> FaceService:
+    """The face_service, once it is loaded. Raises NotReadyError."""
+    return lifecycle.need_studio()
+
+
+def require_json(request: Request) -> None:
+    """Raises MediaTypeError for a body that does not call itself JSON."""
+    _require(request, "application/json")
+
+
+def require_form(request: Request) -> None:
+    """Raises MediaTypeError for a body that is no multipart form."""
+    _require(request, "multipart/form-data")
+
+
+def _require(request: Request, media_type: str) -> None:
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != media_type:
+        raise MediaTypeError("The body's content type is not the one this endpoint reads.", f"{media_type}.")
+
+
+StateDep = Annotated[Lifecycle, Depends(get_lifecycle)]
+StudioDep = Annotated[FaceService, Depends(get_face_service)]
+
+router = APIRouter()
+
+
+@router.post("/synthesize", response_model=SynthesisOut, dependencies=[Depends(require_json)], tags=["faces"])
+async def synthesize(
+    request: Request, order: Annotated[SynthesizeRequest, Body()], face_service: StudioDep
+) -> Response:
+    """Landmarks to the target's face."""
+    work = face_service.synthesize(
+        order.target,
+        order.landmarks,
+        order.scheme,
+        order.convert,
+        order.to_output(),
+        order.units,
+        order.source_neutral,
+    )
+    portrait = await run_while_connected(request, work, face_service.settings.deadline_seconds)
+    return answer_synthesis(portrait, order.response)
+
+
+@router.post("/reenact", response_model=SynthesisOut, dependencies=[Depends(require_form)], tags=["faces"])
+async def reenact(request: Request, form: Annotated[ReenactForm, Form()], face_service: StudioDep) -> Response:
+    """Anyone's picture to the target's face with its expression and pose."""
+    neutral = form.read_neutral()
+    work = face_service.reenact(form.target, form.image.read, form.face, form.paste_back, form.to_output(), neutral)
+    portrait = await run_while_connected(request, work, face_service.settings.deadline_seconds)
+    return answer_synthesis(portrait, form.response)
+
+
+@router.post("/landmarks", dependencies=[Depends(require_form)], tags=["faces"])
+async def landmarks(
+    request: Request, form: Annotated[PicturesForm, Form()], face_service: StudioDep, response: Response
+) -> FacesOut:
+    """A picture's faces and their landmarks, the largest first; an empty list where there is none.
+
+    Of one picture or several of one person, the neutral face besides.
+    """
+    work = face_service.find_faces([each.read for each in form.image])
+    detection = await run_while_connected(request, work, face_service.settings.deadline_seconds)
+    response.headers["Server-Timing"] = format_timings(detection.stages)
+    return FacesOut.of_all(detection)
+
+
+@router.get("/targets", tags=["targets"])
+async def list_targets(face_service: StudioDep) -> TargetsOut:
+    """The targets served, and those refused with the reason."""
+    return TargetsOut(
+        default=face_service.settings.default_target,
+        targets=[TargetOut.of(target.manifest) for target in face_service.catalogue.targets.values()],
+        damaged=[DamagedOut(id=name, reason=reason) for name, reason in face_service.catalogue.damaged.items()],
+    )
+
+
+@router.get("/targets/{target_id}", tags=["targets"])
+async def show_target(target_id: str, face_service: StudioDep) -> BundleManifest:
+    """One target's whole manifest."""
+    return face_service.catalogue.find(target_id).manifest
+
+
+@router.get("/targets/{target_id}/reference", response_class=Response, tags=["targets"])
+async def show_reference(target_id: str, face_service: StudioDep) -> Response:
+    """One target's reference picture."""
+    target = face_service.catalogue.find(target_id)
+    return Response(target.reference, media_type=target.reference_type)
+
+
+@router.get("/schemes/{name}", tags=["targets"])
+async def show_scheme(name: str) -> SchemeOut:
+    """A landmark scheme: groups, outlines, mirror, depth, and how each expression moves its points."""
+    return SchemeOut.of(find_scheme(name))
+
+
+@router.get("/livez", tags=["state"])
+async def check_life() -> StateOut:
+    """The process answers."""
+    return StateOut(status="alive")
+
+
+@router.get("/readyz", tags=["state"])
+async def check_readiness(lifecycle: StateDep) -> StateOut:
+    """Requests will be served: 503 while loading or draining, and where there is no target."""
+    lifecycle.check_ready()
+    return StateOut(status="ready")
+
+
+@router.get("/version", tags=["state"])
+async def show_version(face_service: StudioDep) -> VersionOut:
+    """Versions, and where the networks run."""
+    return VersionOut(
+        version=__version__,
+        onnxruntime=onnxruntime.__version__,
+        device=face_service.settings.device,
+        detector=face_service.detector.name if face_service.detector else None,
+        providers={name: list(target.tl2f.providers) for name, target in face_service.catalogue.targets.items()},
+    )
+
+
+def answer_synthesis(portrait: SynthesisResult, wanted: str) -> Response:
+    """The picture itself, or JSON that carries it; the headers are the same."""
+    headers = {"X-LandmarkGAN-Target": portrait.target, "Server-Timing": format_timings(portrait.stages)}
+    if wanted == "json":
+        return JSONResponse(SynthesisOut.of(portrait).model_dump(exclude_none=True), headers=headers)
+    return Response(portrait.data, media_type=MEDIA_TYPES[portrait.output.format], headers=headers)
+
+
+def format_timings(stages: dict[str, float]) -> str:
+    """The Server-Timing header, in milliseconds."""
+    return ", ".join(f"{stage};dur={duration}" for stage, duration in to_milliseconds(stages).items())

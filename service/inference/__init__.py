@@ -1,0 +1,1 @@
+"""Bundles, the engine, and the one path from landmarks to a picture."""

@@ -1,0 +1,76 @@
+"""One face of a video, played by the target frame by frame: followed, steadied, converted, drawn, composed.
+
+Streams and video jobs are this with another source and another sink.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from service.inference.bundles import Target
+from service.inference.face_service import FaceService, Stopwatch
+from service.inference.smoothing import FaceSmoother
+from service.inference.synthesis import DrivingFace, Face, place_landmarks
+from service.media.images import resize_picture
+from shared.detectors.tracker import FaceTracker
+from shared.errors import LandmarksError
+from shared.geometry import Crop, paste_crop
+from shared.pixels import Image8
+
+Layout = Literal["face", "side-by-side", "paste-back"]
+
+
+@dataclass(frozen=True)
+class PlayedFrame:
+    """One frame played: the target's face, and where in the frame its crop lies, in pixels."""
+
+    face: Face
+    crop: Crop
+
+
+class FacePlayer:
+    """Holds what one frame leaves for the next."""
+
+    def __init__(
+        self, face_service: FaceService, target: Target, face: int = 0, convert: bool = True, smooth: bool = True
+    ) -> None:
+        """`face` is the number, by size, of the face to follow, 0 the largest. Raises DetectorUnavailableError."""
+        detector = face_service.need_detector()
+        self.face_service, self.target, self.convert = face_service, target, convert
+        self._scheme = detector.scheme
+        self._tracker = FaceTracker(detector, face)
+        self._smoother = FaceSmoother() if smooth else None
+
+    async def play(self, image: Image8, seconds: float, watch: Stopwatch) -> PlayedFrame | None:
+        """The target in the frame of this time; None where the face is not to be seen."""
+        found = await self.face_service.track(self._tracker, image, watch)
+        if found is None:
+            return None
+        try:
+            placed = place_landmarks(found.landmarks, self._scheme, self.target.manifest)
+        except LandmarksError:  # a detector's slip, in one frame of many
+            return None
+        if self._smoother is not None:
+            placed = self._smoother.smooth(placed, seconds)
+        return PlayedFrame(
+            await self.face_service.animate(self.target, DrivingFace(placed.points, self.convert), watch), placed.crop
+        )
+
+    async def rest(self, watch: Stopwatch) -> Face:
+        """The target's own neutral face, for frames before there is any other."""
+        neutral = np.array(self.target.manifest.neutral, np.float32)
+        return await self.face_service.animate(self.target, DrivingFace(neutral, convert=False), watch)
+
+
+def compose(layout: Layout, image: Image8, face: Face, crop: Crop | None) -> Image8:
+    """The frame that is shown.
+
+    `face` as it is; `side-by-side`, the frame and the face at its height; `paste-back`, the frame with the face in its
+    crop, and as it is where there is no crop.
+    """
+    if layout == "face":
+        return face.picture
+    if layout == "side-by-side":
+        return np.concatenate([image, resize_picture(face.picture, image.shape[0])], axis=1)
+    return image if crop is None else paste_crop(image, face.picture, crop, face.points)

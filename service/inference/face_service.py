@@ -1,0 +1,310 @@
+"""The way from landmarks or a picture to the target's face: the face_service holds the networks and knows nothing of HTTP."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from service.errors import FaceIndexError, NoFaceError, OptionError, UnnamedTargetError
+from service.inference.bundles import Catalogue, Target
+from service.inference.engine import Engine, Step
+from service.inference.synthesis import (
+    DrivingFace,
+    Face,
+    Units,
+    animate,
+    find_source_neutral,
+    place_landmarks,
+    place_neutral,
+)
+from service.media.images import PictureFormat, decode_picture, encode_picture, resize_picture
+from service.settings import Settings
+from shared.detectors import DetectedFace, LandmarkDetector
+from shared.detectors.tracker import FaceTracker
+from shared.errors import DetectorUnavailableError
+from shared.geometry import Crop, paste_crop
+from shared.landmarks import Points, get_scheme
+from shared.pixels import Image8
+
+Made = TypeVar("Made")
+
+CONVERT_OR_NEUTRAL = "'source_neutral' with 'convert' left true, or 'convert' false without it."
+
+
+@dataclass(frozen=True)
+class Output:
+    """How a picture leaves: `size` in pixels a side, None for the network's own; `quality` of jpeg and webp."""
+
+    format: PictureFormat = "jpeg"
+    size: int | None = None
+    quality: int | None = None
+
+
+@dataclass
+class Stopwatch:
+    """Stage -> seconds, in the order in which they came."""
+
+    stages: dict[str, float] = field(default_factory=dict)
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Add to a stage."""
+        self.stages[stage] = self.stages.get(stage, 0.0) + seconds
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Add the time of a block to a stage."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(stage, time.perf_counter() - started)
+
+
+@dataclass(frozen=True)
+class SynthesisResult:
+    """An answer: the encoded picture and what led to it.
+
+    `landmarks` are the target's, in crop units ``(N, 2)``; `crop` is in the caller's units (pixels of an uploaded
+    picture). `faces` counts the uploaded picture's; `face` is the one taken.
+    """
+
+    target: str
+    scheme: str
+    data: bytes
+    output: Output
+    width: int
+    height: int
+    landmarks: Points
+    crop: Crop
+    stages: dict[str, float]
+    face: DetectedFace | None = None
+    faces: int = 0
+
+
+@dataclass(frozen=True)
+class DetectedFaces:
+    """The faces of a picture, the largest first, and the size of the upright picture in pixels."""
+
+    faces: list[DetectedFace]
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What was seen in one or more pictures; `neutral` ``(N, 2)`` is that of their largest faces, in no unit."""
+
+    pictures: list[DetectedFaces]
+    neutral: Points | None
+    scheme: str
+    detector: str
+    stages: dict[str, float]
+
+
+class FaceService:
+    """Everything a request needs, handed over once. Its methods run on the event loop and leave it free."""
+
+    def __init__(
+        self, settings: Settings, catalogue: Catalogue, detector: LandmarkDetector | None, engine: Engine
+    ) -> None:
+        """Without a `detector`, targets are served from landmarks all the same, and pictures are refused."""
+        self.settings = settings
+        self.catalogue = catalogue
+        self.detector = detector
+        self.engine = engine
+        self._pool = ThreadPoolExecutor(max(2, settings.threads), thread_name_prefix="pictures")
+        self._pictures = asyncio.Semaphore(settings.pictures_at_once)
+        self._animations = {
+            name: Step(partial(animate, target), settings.max_batch) for name, target in catalogue.targets.items()
+        }
+        self._detection: Step[NDArray[np.uint8], list[DetectedFace]] | None = None
+        if detector is not None:
+            self._detection = Step(lambda images: [detector.detect(image) for image in images], batch=1)
+        self._tracking: Step[tuple[FaceTracker, Image8], DetectedFace | None] = Step(
+            lambda frames: [tracker.find(image) for tracker, image in frames], batch=1
+        )
+
+    def close(self) -> None:
+        """Finish what is waiting. Blocks."""
+        self.engine.close()
+        self._pool.shutdown()
+
+    def find_target(self, name: str | None) -> Target:
+        """The target asked for, or the default. Raises UnnamedTargetError, UnknownTargetError, DamagedTargetError."""
+        wanted = name or self.settings.default_target
+        if wanted is None:
+            known = ", ".join(self.catalogue.targets) or "none"
+            raise UnnamedTargetError("The request names no target.", f"The field 'target', one of: {known}.")
+        return self.catalogue.find(wanted)
+
+    async def synthesize(
+        self,
+        target_id: str | None,
+        landmarks: ArrayLike,
+        scheme: str | None,
+        convert: bool,
+        output: Output,
+        units: Units = "any",
+        source_neutral: Sequence[ArrayLike] | None = None,
+    ) -> SynthesisResult:
+        """Landmarks -> the target's face.
+
+        `source_neutral` are faces of the same person from which the neutral shape is found: see `place_neutral`. Raises
+        LandmarksError, OptionError, the errors of `find_target` and QueueFullError.
+        """
+        if source_neutral is not None and not convert:
+            raise OptionError("A neutral shape serves the conversion, which was not asked for.", CONVERT_OR_NEUTRAL)
+        target = self.find_target(target_id)
+        placed = place_landmarks(landmarks, scheme, target.manifest, units)
+        neutral = None if source_neutral is None else place_neutral(source_neutral, target.manifest)
+        watch = Stopwatch()
+        with self.engine.admit():
+            face = await self.animate(target, DrivingFace(placed.points, convert, neutral), watch)
+            with watch.measure("encode"):
+                data, width, height = await self.in_pool(lambda: finish_face(face.picture, output))
+        return SynthesisResult(
+            target=target.manifest.target,
+            scheme=target.manifest.scheme,
+            data=data,
+            output=output,
+            width=width,
+            height=height,
+            landmarks=face.points,
+            crop=placed.crop,
+            stages=watch.stages,
+        )
+
+    async def reenact(
+        self,
+        target_id: str | None,
+        read: Callable[[], Awaitable[bytes]],
+        index: int,
+        paste_back: bool,
+        output: Output,
+        source_neutral: Sequence[ArrayLike] | None = None,
+    ) -> SynthesisResult:
+        """A picture of anyone -> the target's face with its expression, alone or pasted back.
+
+        `read` gives the picture's bytes, and is called only when there is room for them. Raises ImageError and its
+        kinds, NoFaceError, FaceIndexError, OptionError, and what `synthesize` raises.
+        """
+        if paste_back and output.size is not None:
+            raise OptionError("A pasted-back picture keeps the size of the uploaded one.", "'size' or 'paste_back'.")
+        target = self.find_target(target_id)
+        neutral = None if source_neutral is None else place_neutral(source_neutral, target.manifest)
+        self.need_detector()
+        watch = Stopwatch()
+        with self.engine.admit():
+            async with self._pictures:
+                image = await self._decode(read, watch)
+                faces, scheme = await self._detect(image, watch)
+                chosen = choose_face(faces, index)
+                placed = place_landmarks(chosen.landmarks, scheme, target.manifest)
+                face = await self.animate(target, DrivingFace(placed.points, True, neutral), watch)
+
+                def finish() -> tuple[bytes, int, int]:
+                    if not paste_back:
+                        return finish_face(face.picture, output)
+                    pasted = paste_crop(image, face.picture, placed.crop, face.points)
+                    return encode_picture(pasted, output.format, output.quality), pasted.shape[1], pasted.shape[0]
+
+                with watch.measure("encode"):
+                    data, width, height = await self.in_pool(finish)
+        manifest = target.manifest
+        return SynthesisResult(
+            target=manifest.target,
+            scheme=manifest.scheme,
+            data=data,
+            output=output,
+            width=width,
+            height=height,
+            landmarks=face.points,
+            crop=placed.crop,
+            stages=watch.stages,
+            face=chosen,
+            faces=len(faces),
+        )
+
+    async def find_faces(self, reads: Sequence[Callable[[], Awaitable[bytes]]]) -> Detection:
+        """The faces of pictures, and the neutral shape of their largest; no face is an answer too.
+
+        Raises ImageError and its kinds, and QueueFullError.
+        """
+        detector = self.need_detector()
+        watch = Stopwatch()
+        pictures = []
+        with self.engine.admit():
+            for read in reads:
+                async with self._pictures:
+                    image = await self._decode(read, watch)
+                    faces, _ = await self._detect(image, watch)
+                pictures.append(DetectedFaces(faces, image.shape[1], image.shape[0]))
+        largest = [each.faces[0].landmarks for each in pictures if each.faces]
+        neutral = find_source_neutral(largest, get_scheme(detector.scheme)) if largest else None
+        return Detection(pictures, neutral, detector.scheme, detector.name, watch.stages)
+
+    async def _decode(self, read: Callable[[], Awaitable[bytes]], watch: Stopwatch) -> Image8:
+        with watch.measure("decode"):
+            data = await read()
+            return await self.in_pool(lambda: decode_picture(data, self.settings.max_pixels))
+
+    async def _detect(self, image: Image8, watch: Stopwatch) -> tuple[list[DetectedFace], str]:
+        detector = self.need_detector()
+        assert self._detection is not None
+        outcome = await self.engine.submit(self._detection, image)
+        watch.add("queue", outcome.waited)
+        watch.add("detect", outcome.ran)
+        return outcome.result, detector.scheme
+
+    async def track(self, tracker: FaceTracker, image: Image8, watch: Stopwatch) -> DetectedFace | None:
+        """The face that the tracker follows, in its video's next frame."""
+        outcome = await self.engine.submit(self._tracking, (tracker, image))
+        watch.add("queue", outcome.waited)
+        watch.add("detect", outcome.ran)
+        return outcome.result
+
+    async def animate(self, target: Target, drive: DrivingFace, watch: Stopwatch) -> Face:
+        """The target's face for one drive."""
+        outcome = await self.engine.submit(self._animations[target.manifest.target], drive)
+        watch.add("queue", outcome.waited)
+        watch.add("convert", outcome.result.convert_seconds)
+        watch.add("synthesize", outcome.result.synthesize_seconds)
+        return outcome.result
+
+    async def in_pool(self, make: Callable[[], Made]) -> Made:
+        """What `make` gives, made beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, make)
+
+    def need_detector(self) -> LandmarkDetector:
+        """The landmark detector. Raises DetectorUnavailableError."""
+        if self.detector is None:
+            raise DetectorUnavailableError(
+                f"The landmark detector '{self.settings.detector}' could not be loaded; the service's log says why. "
+                "Landmarks can still be sent to /synthesize."
+            )
+        return self.detector
+
+
+def finish_face(picture: Image8, output: Output) -> tuple[bytes, int, int]:
+    """A square face at the size asked for -> bytes, width, height."""
+    sized = resize_picture(picture, output.size or picture.shape[0])
+    return encode_picture(sized, output.format, output.quality), sized.shape[1], sized.shape[0]
+
+
+def choose_face(faces: list[DetectedFace], index: int) -> DetectedFace:
+    """The face of this number, the largest being 0. Raises NoFaceError and FaceIndexError."""
+    if not faces:
+        raise NoFaceError("No face was found in the picture.", "A picture with a face that is not too small or turned.")
+    if index >= len(faces):
+        raise FaceIndexError(
+            f"The picture has {len(faces)} face{'s' * (len(faces) > 1)}; there is no face {index}.",
+            f"A number from 0, the largest face, to {len(faces) - 1}.",
+        )
+    return faces[index]

@@ -1,0 +1,116 @@
+"""From anyone's landmarks to a batch of the target's faces: no queue, no picture format, no HTTP."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from service.inference.bundles import Target
+from shared.bundle import BundleManifest
+from shared.errors import LandmarksError
+from shared.geometry import Crop, CropRule, find_crop
+from shared.landmarks import Points, Scheme, check_points, convert_scheme, get_scheme, guess_scheme
+from shared.neutral import find_neutral
+from shared.pixels import Image8
+
+Units = Literal["any", "crop"]
+
+CROP_UNITS = Crop(x=0.5, y=0.5, side=1.0)  # the crop that landmarks in crop units are cut by already
+RIGID_FACTOR = 6.0  # sides of a crop to the spread of eyes and nose: about that of the targets' own rules
+MAX_UNITS = 16.0  # a landmark so many crop sides away belongs to no face
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Landmarks ready for a network: ``(N, 2)`` in crop units, and the crop in the caller's units."""
+
+    points: Points
+    crop: Crop
+
+
+@dataclass(frozen=True)
+class DrivingFace:
+    """One item of a target's batch, in crop units.
+
+    `neutral` is the neutral shape ``(N, 2)`` of who drives, where it is known; the conversion then goes by it.
+    """
+
+    points: Points
+    convert: bool
+    neutral: Points | None = None
+
+
+@dataclass(frozen=True)
+class Face:
+    """What the networks made of one drive; times in seconds, of the whole batch."""
+
+    picture: Image8
+    points: Points
+    convert_seconds: float
+    synthesize_seconds: float
+
+
+def place_landmarks(landmarks: ArrayLike, scheme: str | None, manifest: BundleManifest, units: Units = "any") -> Placed:
+    """Landmarks of any scheme that converts to the target's. Raises LandmarksError.
+
+    `scheme` None: guessed from the count. `units` "any": of any scale and place, which the target's crop rule takes
+    away; "crop": in the target's crop units, where scale and place are part of what is asked for.
+    """
+    count = len(landmarks) if isinstance(landmarks, Sequence | np.ndarray) else 0
+    source = get_scheme(scheme) if scheme is not None else guess_scheme(count)
+    points = convert_scheme(check_points(landmarks, source), source, get_scheme(manifest.scheme))
+    crop = CROP_UNITS if units == "crop" else find_crop(points, manifest.crop)
+    placed = crop.to_unit(points)
+    if float(np.abs(placed - 0.5).max()) > MAX_UNITS:
+        where = "the crop" if units == "crop" else "the face that eyes and nose give"
+        raise LandmarksError(f"A landmark lies over {MAX_UNITS:g} crop sides off {where}.")
+    return Placed(placed, crop)
+
+
+def find_source_neutral(faces: Sequence[Points], scheme: Scheme) -> Points:
+    """A person's neutral shape ``(N, 2)`` from faces ``(N, 2)`` of any scale and place, in units of its own crop.
+
+    Raises LandmarksError for points that no face can have.
+    """
+    rule = CropRule(centre_points=scheme.rigid, scale_points=scheme.rigid, factor=RIGID_FACTOR, drop=0.0)
+    return find_neutral(np.stack([find_crop(face, rule).to_unit(face) for face in faces]), scheme)
+
+
+def place_neutral(faces: Sequence[ArrayLike], manifest: BundleManifest) -> Points:
+    """A source's neutral shape ``(N, 2)`` in the target's crop units, from landmarks of one or more of its faces.
+
+    Each of any scale and place, and of any scheme that converts to the target's. Raises LandmarksError.
+    """
+    placed = []
+    for number, face in enumerate(faces):
+        try:
+            placed.append(place_landmarks(face, None, manifest).points)
+        except LandmarksError as error:
+            raise LandmarksError(f"source_neutral.{number}: {error}") from error
+    neutral = find_source_neutral(placed, get_scheme(manifest.scheme))
+    return place_landmarks(neutral, manifest.scheme, manifest).points
+
+
+def animate(target: Target, drives: Sequence[DrivingFace]) -> list[Face]:
+    """One batch through the converter, where asked for, and TL2F, with each head's tilt within the target's range."""
+    started = time.perf_counter()
+    points = np.stack([drive.points for drive in drives])  # (B, N, 2)
+    excess = target.tilt.find_excess(points)  # (B,)
+    points = target.tilt.turn(points, -excess)
+    chosen = [row for row, drive in enumerate(drives) if drive.convert and drive.neutral is None]
+    if chosen:
+        points[chosen] = target.convert(points[chosen])
+    known = {row: drive.neutral for row, drive in enumerate(drives) if drive.convert and drive.neutral is not None}
+    if known:
+        points[list(known)] = target.convert_calibrated(points[list(known)], np.stack(list(known.values())))
+    converted = time.perf_counter()
+    level = target.synthesize(points)  # (B, S, S, 3)
+    pictures = [target.tilt.turn_picture(*each) for each in zip(level, excess, strict=True)]
+    points = target.tilt.turn(points, excess)
+    done = time.perf_counter()
+    return [
+        Face(picture, row, converted - started, done - converted) for picture, row in zip(pictures, points, strict=True)
+    ]

@@ -1,0 +1,131 @@
+"""Pictures in and out."""
+
+import struct
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_service import read_picture, to_bytes
+
+from service.errors import ImageTooLargeError, OptionError, UnsupportedImageError
+from service.media.images import ORIENTATION_TAG, decode_picture, encode_picture, resize_picture
+from shared.errors import ImageError
+
+MOST = 10_000
+
+
+def make_gradient(width: int = 20, height: int = 10) -> Image.Image:
+    """No two rows or columns alike."""
+    red, green = np.meshgrid(np.arange(width) * 10, np.arange(height) * 20)
+    return Image.fromarray(np.stack([red, green, red * 0], axis=2).astype(np.uint8))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+def test_picture_formats_are_read(kind: str) -> None:
+    picture = decode_picture(to_bytes(make_gradient(), kind), MOST)
+    assert picture.shape == (10, 20, 3)
+    assert picture.dtype == np.uint8
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_honoured(orientation: int) -> None:
+    """Each picture is stored turned such that its EXIF tag makes it upright again."""
+    upright = np.asarray(make_gradient())
+    undo: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.swapaxes(0, 1),
+        6: lambda a: np.rot90(a, 1),  # shown after a quarter turn to the right
+        7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+        8: lambda a: np.rot90(a, -1),
+    }
+    stored = Image.fromarray(np.ascontiguousarray(undo[orientation](upright)))
+    exif = Image.Exif()
+    exif[ORIENTATION_TAG] = orientation
+    np.testing.assert_array_equal(decode_picture(to_bytes(stored, "PNG", exif), MOST), upright)
+
+
+def test_modes_become_rgb() -> None:
+    for mode in ("L", "P", "1", "LA", "RGBA"):
+        assert decode_picture(to_bytes(make_gradient().convert(mode)), MOST).shape == (10, 20, 3)
+    assert decode_picture(to_bytes(make_gradient().convert("CMYK"), "JPEG"), MOST).shape == (10, 20, 3)
+
+
+def test_transparency_lies_on_white() -> None:
+    clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    assert (decode_picture(to_bytes(clear), MOST) == 255).all()
+
+
+def test_sixteen_bit_grey_keeps_its_shades() -> None:
+    grey = Image.fromarray(np.array([[0, 0x8000, 0xFFFF]], np.uint16))
+    np.testing.assert_array_equal(decode_picture(to_bytes(grey), MOST)[0, :, 0], [0, 0x80, 0xFF])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+@pytest.mark.parametrize("kept", [0.02, 0.3, 0.6, 0.9])
+def test_truncated_pictures_are_damaged(kind: str, kept: float) -> None:
+    noise = Image.fromarray(np.random.default_rng(1).integers(0, 256, (60, 80, 3), np.uint8))
+    data = to_bytes(noise, kind)
+    with pytest.raises(ImageError) as caught:
+        decode_picture(data[: max(12, int(len(data) * kept))], MOST)
+    assert not isinstance(caught.value, UnsupportedImageError)
+
+
+@pytest.mark.parametrize("data", [b"hello", b"GIF89a" + bytes(50), b"\x00" * 100, b"BM" + bytes(60), b"%PDF-1.7"])
+def test_other_files_are_unsupported(data: bytes) -> None:
+    with pytest.raises(UnsupportedImageError):
+        decode_picture(data, MOST)
+
+
+def test_empty_file_is_named() -> None:
+    with pytest.raises(ImageError, match="empty"):
+        decode_picture(b"", MOST)
+
+
+@pytest.mark.parametrize("side", [101, 15_000, 30_000])
+def test_pixels_are_counted_before_decoding(side: int) -> None:
+    """The header claims a size; the pixels are not even there."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in ((b"IHDR", header), (b"IDAT", b""), (b"IEND", b""))
+    )
+    with pytest.raises(ImageTooLargeError):
+        decode_picture(b"\x89PNG\r\n\x1a\n" + chunks, MOST)
+
+
+def test_damaged_bytes_never_raise_anything_else() -> None:
+    rng = np.random.default_rng(7)
+    for kind in ("PNG", "JPEG", "WEBP"):
+        whole = np.frombuffer(to_bytes(make_gradient(40, 30), kind), np.uint8)
+        for _ in range(150):
+            broken = whole.copy()
+            broken[rng.integers(0, len(broken), 8)] = rng.integers(0, 256, 8)
+            try:
+                decode_picture(broken.tobytes(), MOST)
+            except ImageError:
+                continue
+
+
+def test_encoded_pictures_come_back() -> None:
+    picture = np.asarray(make_gradient(64, 64))
+    np.testing.assert_array_equal(read_picture(encode_picture(picture, "png")), picture)
+    with Image.open(BytesIO(encode_picture(picture, "webp"))) as image:
+        assert image.format == "WEBP"
+    assert len(encode_picture(picture, "jpeg", 95)) > len(encode_picture(picture, "jpeg", 10))
+
+
+def test_picture_too_long_for_its_format() -> None:
+    with pytest.raises(OptionError, match="webp"):
+        encode_picture(np.zeros((1, 16_384, 3), np.uint8), "webp")
+
+
+def test_resizing_keeps_a_picture_of_that_size() -> None:
+    picture = np.asarray(make_gradient(8, 8))
+    assert resize_picture(picture, 8) is picture
+    assert resize_picture(picture, 20).shape == (20, 20, 3)

@@ -1,0 +1,154 @@
+"""The whole evaluation: committed bundles, the real service and detector, painted drivers, and every file it writes."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shared.bundle import read_bundle
+from shared.detectors import load_detector
+from tests.fixtures.acted import film_points, write_dataset
+from trainer.cli import evaluate as cli_evaluate
+from trainer.cli import main as cli
+from trainer.data.dataset import SPLITS
+from trainer.errors import RecordError, ScoredFolderError, ServiceError
+from trainer.evaluation import evaluate
+from trainer.evaluation.face_analyzer import FaceAnalyzer, LocalFaceAnalyzer
+from trainer.evaluation.publish import BEGIN, END, fill, read_measured
+from trainer.evaluation.results import Evaluation
+from trainer.evaluation.served_faces import serve
+
+ROOT = Path(__file__).parents[3]
+
+
+@contextmanager
+def open_own_eyes(models_dir: Path) -> Iterator[FaceAnalyzer]:
+    """Without dlib, whose package the tests do not install: no identities."""
+    yield LocalFaceAnalyzer(load_detector("mesh", models_dir), None)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the committed bundles, painted datasets of their names, a driver, one photo, and two documents."""
+    shutil.copytree(ROOT / "models", tmp_path / "models", ignore=shutil.ignore_patterns("*-quick", "README.md"))
+    blocks = np.repeat([SPLITS["train"], SPLITS["test"]], (24, 4)).astype(np.int8)
+    for phase, (name, split) in enumerate(
+        {"cap": blocks, "franck": blocks, "zoe": np.full(8, SPLITS["test"], np.int8)}.items()
+    ):
+        write_dataset(tmp_path / "data", name, film_points(len(split), phase=2.0 * phase), split=split)
+    faces = tmp_path / "data" / "media" / "faces"
+    faces.mkdir(parents=True)
+    shutil.copy(ROOT / "models" / "cap" / "reference.jpg", faces)
+    (tmp_path / "docs").mkdir()
+    for path in (tmp_path / "README.md", tmp_path / "docs" / "evaluation.md"):
+        path.write_text(f"Before.\n{BEGIN}\nold\n{END}\nAfter.\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluate, "open_face_analyzer", open_own_eyes)
+    monkeypatch.setattr("trainer.evaluation.face_analyzer.open_face_analyzer", open_own_eyes)
+    return tmp_path
+
+
+def test_one_command_writes_the_same_figures_everywhere(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["evaluate", "--every", "2", "--record"]) == 0
+    said = capsys.readouterr().out
+    evaluation = Evaluation.model_validate_json((checkout / "runs" / "evaluation" / "figures.json").read_text())
+    assert evaluation.drivers["zoe"].frames == 2
+    systems = {"landmarkgan", "calibrated", "unconverted", "gain", "nearest", "warp"}
+    assert {each.system for each in evaluation.figures} == systems | {"filmed"}
+    assert evaluation.list_pairs("cross") == [
+        ("cap", "franck"),
+        ("franck", "cap"),
+        ("zoe", "cap"),
+        ("zoe", "franck"),
+    ]
+    assert evaluation.list_pairs("cycle") == [("cap", "franck"), ("franck", "cap")]  # zoe has no bundle
+
+    psnr = evaluation.find("landmarkgan", "own", "cap", "cap", "psnr")
+    assert psnr is not None
+    assert psnr.low <= psnr.value <= psnr.high
+    cell = f"{psnr.value:.2f} [{psnr.low:.2f}, {psnr.high:.2f}]"
+    card = (checkout / "models" / "cap" / "README.md").read_text()
+    for place in (said, (checkout / "README.md").read_text(), (checkout / "docs" / "evaluation.md").read_text(), card):
+        assert cell in place
+    recorded = read_bundle(checkout / "models" / "cap").metrics
+    assert recorded["own_psnr"].value == psnr.value
+    assert recorded["own_psnr"].low == psnr.low
+    assert "cycle_franck_lmk" in recorded
+    assert "calibrated_from_zoe_face_found" in recorded
+    assert not any(name.startswith(("nearest", "unconverted")) for name in recorded)
+    assert "consent | none on record" in card
+
+    report = (checkout / "runs" / "evaluation" / "report.html").read_text()
+    assert f"<td>{psnr.value:.2f} <span>" in report
+    assert report.count("data:image/jpeg;base64,") == 6 + 5  # four pairs, two targets' photos, five drawn figures
+    assert "://" not in report  # which, unlike "http", base64 can't spell
+    for name in ("samples", "edits", "extremes", "reenactment", "converter"):
+        with Image.open(checkout / "docs" / "images" / f"{name}.jpg") as picture:
+            assert picture.format == "JPEG"
+
+
+def test_another_programs_pictures_and_another_revision_are_rows(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["evaluate", "--every", "2", "--write-drivers", "drivers"]) == 0
+    index = json.loads((checkout / "drivers" / "index.json").read_text())
+    assert f"names {len(index['pictures'])} pictures" in capsys.readouterr().out
+    with Image.open(checkout / "drivers" / index["targets"]["cap"]["reference"]) as reference:
+        for entry in index["pictures"]:
+            if not entry["driver"].startswith("results/"):
+                assert (checkout / "drivers" / entry["driver"]).is_file()
+            path = checkout / "theirs" / entry["name"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            reference.save(path)  # cap's reference, whatever was asked for
+    assert cli.main(["evaluate", "--every", "2", "--score", "theirs=theirs", "--previous", str(ROOT)]) == 0
+    evaluation = Evaluation.model_validate_json((checkout / "runs" / "evaluation" / "figures.json").read_text())
+    assert evaluation.systems["theirs"] == "theirs"
+    ours, theirs = (evaluation.find(name, "own", "cap", "cap", "landmark_error") for name in ("landmarkgan", "theirs"))
+    assert ours is not None
+    assert theirs is not None
+    assert theirs.value > ours.value
+    assert evaluation.find("theirs", "cycle", "cap", "franck", "lmk") is not None
+    assert not evaluation.notes
+    now, before = (
+        [each.model_copy(update={"system": ""}) for each in evaluation.figures if each.system == name]
+        for name in ("landmarkgan", "previous")
+    )
+    assert now == before  # the same bundles, served by this very checkout: to the last digit
+
+    with pytest.raises(RecordError, match="'cap' was exchanged while it was measured"):
+        read_measured(evaluation.model_copy(update={"bundles": {"cap": {}}}), "cap", checkout / "models")
+
+
+@pytest.mark.parametrize("value", ["theirs", "=theirs", "theirs=", "landmarkgan=theirs"])
+def test_folders_to_score_need_a_name_of_their_own(value: str) -> None:
+    with pytest.raises(ScoredFolderError):
+        cli_evaluate.split_scored([value])
+    assert cli_evaluate.split_scored(["a=b=c", "d=e"]) == {"a": Path("b=c"), "d": Path("e")}
+
+
+def test_a_document_without_its_place_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(f"Before.\n{BEGIN}\nold\n{END}\nAfter.\n")
+    assert fill(path, "new") == f"Before.\n{BEGIN}\nnew\n{END}\nAfter.\n"
+    path.write_text("Before.\nAfter.\n")
+    with pytest.raises(RecordError, match="no place for the figures"):
+        fill(path, "new")
+
+
+def test_a_revision_without_a_service_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ServiceError, match="is no checkout with a service/"), serve(tmp_path, code=tmp_path):
+        pass
+
+
+def test_nothing_to_measure_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(evaluate, "open_face_analyzer", open_own_eyes)
+    folders = ["--data-dir", str(tmp_path), "--models-dir", str(ROOT / "models")]
+    assert cli.main(["evaluate", *folders]) == 2
+    assert "No bundle has a prepared dataset" in capsys.readouterr().err

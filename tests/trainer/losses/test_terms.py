@@ -1,0 +1,236 @@
+"""The loss terms, against values and gradients worked out by hand."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from shared.landmarks import IBUG68
+from trainer.losses.terms import (
+    confine,
+    feature_matching,
+    i2l,
+    identity_distance,
+    l2i,
+    l2i_gan_discriminator,
+    l2i_gan_generator,
+    l2l,
+    landmark_distance,
+    opening_distance,
+    perceptual,
+    squared_error,
+    x_l2l,
+)
+from trainer.networks.hourglass import read_heatmaps
+
+ZERO = torch.zeros(1, 2, 2)
+APART = torch.tensor([[[3.0, 0.0], [0.0, 4.0]]])  # two points, 3 and 4 away from the origin
+
+
+def test_landmark_distance_is_one_norm_over_all_points() -> None:
+    assert landmark_distance(APART, ZERO).item() == pytest.approx(5)  # not (3 + 4) / 2
+    assert landmark_distance(torch.cat([APART, 3 * APART]), ZERO).item() == pytest.approx(10)  # mean over the batch
+
+
+def test_landmark_distance_counts_a_point_as_often_as_its_weight() -> None:
+    assert landmark_distance(APART, ZERO, torch.tensor([16.0, 0.0])).item() == pytest.approx(12)
+    assert landmark_distance(APART, ZERO, torch.tensor([0.0, 4.0])).item() == pytest.approx(8)
+
+
+def test_landmark_distance_pulls_along_the_difference() -> None:
+    points = APART.repeat(2, 1, 1).requires_grad_()
+    landmark_distance(points, ZERO).backward()
+    torch.testing.assert_close(points.grad, APART.repeat(2, 1, 1) / 5 / 2)  # unit length, shared by two faces
+
+
+def test_landmark_distance_at_nothing_has_no_gradient_and_no_nan() -> None:
+    points = APART.clone().requires_grad_()
+    distance = landmark_distance(points, APART.clone())
+    distance.backward()
+    assert distance.item() < 1e-5
+    assert torch.equal(points.grad, ZERO)
+
+
+def test_l2i_is_the_mean_absolute_difference() -> None:
+    made = torch.tensor([0.0, 0.5, 1.0]).view(1, 3, 1, 1).requires_grad_()
+    picture = torch.tensor([0.3, 0.5, 0.4]).view(1, 3, 1, 1)
+    loss = l2i(made, picture)
+    loss.backward()
+    assert loss.item() == pytest.approx(0.9 / 3)
+    torch.testing.assert_close(made.grad.flatten(), torch.tensor([-1 / 3, 0, 1 / 3]))
+
+
+def test_l2i_weighs_the_parts_of_a_picture_by_a_coarser_map() -> None:
+    made, picture = torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)
+    made[..., 0, 0], made[..., 3, 3] = 1.0, 1.0  # wrong in two corners
+    assert l2i(made, picture).item() == pytest.approx(2 / 16)
+    weights = torch.tensor([[1.0, 1.0], [1.0, 5.0]]).view(1, 1, 2, 2)
+    assert l2i(made, picture, weights).item() == pytest.approx((1 + 5) / 16)
+    assert l2i(made, picture, torch.ones(1, 1, 2, 2)).item() == pytest.approx(2 / 16)
+
+
+def test_a_squared_error_is_lowest_at_the_mean_and_l2i_at_the_median() -> None:
+    pictures = torch.tensor([0.0, 0.0, 1.0]).view(3, 1, 1, 1)  # a collar that is there one time in three
+    guess = torch.linspace(0, 1, 31)
+    squared, absolute = (
+        torch.stack([loss(value.expand(3, 1, 1, 1), pictures) for value in guess]) for loss in (squared_error, l2i)
+    )
+    assert guess[squared.argmin()] == pytest.approx(1 / 3)
+    assert guess[absolute.argmin()] == 0
+    weights = torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1, 1)
+    assert squared_error(torch.full((3, 1, 1, 1), 0.5), pictures, weights).item() == pytest.approx(0.25 / 3)
+
+
+def test_i2l_is_how_far_the_landmarks_found_are_from_those_asked_for() -> None:
+    assert i2l(APART, ZERO).item() == pytest.approx(5)
+    assert i2l(APART, ZERO, torch.tensor([9.0, 0.0])).item() == pytest.approx(9)
+
+
+def test_i2l_pulls_at_the_picture_through_the_heatmap() -> None:
+    # Omega as small as it gets: a picture of two pixels is its own heatmap's logits. Both alike, the landmark is found
+    # in the middle, at 1/2; the left pixel's centre, at 1/4, was asked for. With p the left pixel's share, the place is
+    # p/4 + 3(1 - p)/4, and moves by -1/2 for each of p; p = 1/2 moves by p(1 - p) = 1/4 with its own logit.
+    picture = torch.zeros(1, 1, 1, 2, requires_grad=True)
+    found = read_heatmaps(picture.flatten(2).softmax(dim=2).view_as(picture))
+    loss = i2l(found, torch.tensor([[[0.25, 0.5]]]))
+    loss.backward()
+    assert loss.item() == pytest.approx(1 / 4)
+    torch.testing.assert_close(picture.grad.flatten(), torch.tensor([-1 / 8, 1 / 8]))  # a step raises the left pixel
+
+
+def test_openings_are_how_far_upper_and_lower_points_stand_apart() -> None:
+    upper, _ = IBUG68.openings["mouth"]
+    wanted = torch.zeros(1, 68, 2)
+    points = wanted.clone()
+    points[0, upper[0]] = torch.tensor([3.0, 4.0])  # 5 away, one pair of one opening
+    expected = 5 / len(upper) / len(IBUG68.openings)
+    assert opening_distance(points, wanted, IBUG68).item() == pytest.approx(expected, abs=1e-5)
+    assert opening_distance(points + 7, wanted, IBUG68).item() == pytest.approx(
+        expected, abs=1e-5
+    )  # place is not asked
+
+
+def test_l2l_adds_what_psi_rebuilds_and_what_phi_says() -> None:
+    rebuilt, landmarks, latent, neutral = APART, ZERO, ZERO, 2 * APART
+    assert l2l(rebuilt, landmarks, latent, neutral).item() == pytest.approx(5 + 10)
+    only_first = torch.tensor([1.0, 0.0])
+    assert l2l(rebuilt, landmarks, latent, neutral, only_first).item() == pytest.approx(3 + 6)
+
+
+def test_x_l2l_is_the_distance_after_the_round_trip() -> None:
+    assert x_l2l(APART, ZERO).item() == pytest.approx(5)
+    assert x_l2l(APART, ZERO, torch.tensor([4.0, 0.0])).item() == pytest.approx(6)
+
+
+def test_log_gan_is_two_log_two_where_nothing_is_known() -> None:
+    undecided = torch.zeros(2, 1, 3, 3)
+    assert l2i_gan_discriminator(undecided, undecided, "log").item() == pytest.approx(2 * math.log(2))
+    assert l2i_gan_generator(undecided, "log").item() == pytest.approx(math.log(2))
+    # D(real) = 3/4 and D(made) = 1/4, so that both terms are -log(3/4); the generator's is -log(1/4).
+    logit = torch.full((1, 1, 1, 1), math.log(3))
+    assert l2i_gan_discriminator(logit, -logit, "log").item() == pytest.approx(2 * math.log(4 / 3))
+    assert l2i_gan_generator(-logit, "log").item() == pytest.approx(math.log(4))
+
+
+def test_hinge_gan_asks_for_no_more_than_the_margin() -> None:
+    real, made = torch.tensor([2.0, 0.5]).view(2, 1, 1, 1), torch.tensor([-2.0, 0.5]).view(2, 1, 1, 1)
+    assert l2i_gan_discriminator(real, made, "hinge").item() == pytest.approx((0 + 0.5) / 2 + (0 + 1.5) / 2)
+    assert l2i_gan_generator(made, "hinge").item() == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("kind", ["hinge", "log"])
+def test_gan_gradients_pull_the_right_way(kind: str) -> None:
+    real, made, ours = (torch.zeros(1, 1, 2, 2, requires_grad=True) for _ in range(3))
+    l2i_gan_discriminator(real, made, kind).backward()
+    l2i_gan_generator(ours, kind).backward()
+    assert (real.grad < 0).all()  # D raises what it says of filmed pictures,
+    assert (made.grad > 0).all()  # lowers what it says of made ones,
+    assert (ours.grad < 0).all()  # and Theta raises that.
+
+
+@pytest.mark.parametrize("kind", ["hinge", "log"])
+def test_patches_that_do_not_weigh_pull_at_nothing(kind: str) -> None:
+    real, made, ours = (torch.zeros(1, 1, 2, 2, requires_grad=True) for _ in range(3))
+    weights = torch.tensor([[1.0, 0.0], [0.0, 0.5]]).view(1, 1, 2, 2)
+    l2i_gan_discriminator(real, made, kind, weights).backward()
+    l2i_gan_generator(ours, kind, weights).backward()
+    for each in (real, made, ours):
+        pull = each.grad.abs()[0, 0]
+        assert (pull > 0).tolist() == [[True, False], [False, True]]
+        assert pull[1, 1] == pytest.approx(pull[0, 0].item() / 2)
+
+
+def test_log_generator_does_not_saturate() -> None:
+    lost = torch.full((1, 1, 1, 1), -30.0, requires_grad=True)
+    l2i_gan_generator(lost, "log").backward()
+    assert lost.grad.item() == pytest.approx(-1)  # log(1 - D) would leave nothing here
+
+
+def test_feature_matching_counts_each_layer_alike_and_leaves_the_real_alone() -> None:
+    made = [torch.zeros(1, 1, 4, 4, requires_grad=True), torch.zeros(1, 1, 1, 1, requires_grad=True)]
+    real = [torch.full((1, 1, 4, 4), 1.0, requires_grad=True), torch.full((1, 1, 1, 1), 5.0, requires_grad=True)]
+    loss = feature_matching(made, real)
+    loss.backward()
+    assert loss.item() == pytest.approx(3)
+    assert made[0].grad is not None
+    assert real[0].grad is None
+    halved = torch.full((1, 1, 2, 2), 0.5)
+    assert feature_matching(made, real, halved).item() == pytest.approx(1.5)
+    with pytest.raises(ValueError, match="shorter"):
+        feature_matching(made, real[:1])
+
+
+def random_faces(seed: int) -> Tensor:
+    return torch.randn(2, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+
+
+def test_identity_is_the_mean_distance_from_the_reference() -> None:
+    made = torch.tensor([[1.0, 0.0], [0.0, -1.0]])
+    assert identity_distance(made, torch.tensor([[0.0, 1.0]])).item() == pytest.approx((2**0.5 + 2) / 2)
+
+
+def test_perceptual_counts_each_layer_in_units_of_its_real_features() -> None:
+    real = [torch.tensor([1.0, 1.0]), torch.tensor([4.0, -2.0])]
+    made = [torch.tensor([2.0, 1.0]), torch.tensor([4.0, 4.0])]
+    assert perceptual(made, real).item() == pytest.approx((0.5 / 1 + 3 / 3) / 2)
+    assert perceptual(real, real).item() == 0
+
+
+def test_a_confined_loss_pulls_at_the_pictures_where_it_may_and_at_nothing_else() -> None:
+    seed = torch.tensor(2.0, requires_grad=True)
+    judge = torch.tensor(3.0, requires_grad=True)
+    pictures = seed * torch.ones(1, 3, 2, 2)
+    weights = torch.tensor([[[[1.0, 0.0], [0.5, 0.0]]]])
+    loss = confine(judge * pictures.square().sum(), pictures, weights)
+    assert loss.item() == 3 * 12 * 4
+    loss.backward()
+    assert seed.grad is not None
+    assert seed.grad.item() == 3 * (2 * 2) * 3 * 1.5  # judge, slope of the square, channels, pixels that may
+    assert judge.grad is None
+
+
+def test_a_smooth_pull_moves_an_edge_and_leaves_what_changes_from_pixel_to_pixel() -> None:
+    columns = torch.arange(16) % 2 * 2.0 - 1
+    raster, edge = columns.expand(1, 3, 16, 16), torch.sign(torch.arange(16) - 7.5).expand(1, 3, 16, 16)
+
+    def pull(pattern: torch.Tensor) -> torch.Tensor:
+        pictures = torch.zeros(1, 3, 16, 16, requires_grad=True)
+        confine((pattern * pictures).sum(), pictures, torch.ones(1, 1, 4, 4), smooth=True).backward()
+        assert pictures.grad is not None
+        return pictures.grad[..., 2:-2, 2:-2]
+
+    assert pull(raster).abs().max() < 1e-6
+    torch.testing.assert_close(pull(edge)[0, 0, 0, :4], torch.full((4,), -1.0))
+    torch.testing.assert_close(pull(edge)[0, 0, 0, 5], torch.tensor(-0.5))  # (1 + 2 - 1) of 4, beside it
+
+
+def test_gradients_agree_with_finite_differences() -> None:
+    weights = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
+    one, two, three, four = (random_faces(seed) for seed in range(4))
+    assert torch.autograd.gradcheck(landmark_distance, (one, two, weights))
+    assert torch.autograd.gradcheck(i2l, (one, two, weights))
+    assert torch.autograd.gradcheck(l2l, (one, two, three, four, weights))
+    assert torch.autograd.gradcheck(lambda a, b: l2i_gan_discriminator(a, b, "log"), (one, two))
+    assert torch.autograd.gradcheck(lambda a: l2i_gan_generator(a, "log"), (one,))
+    assert torch.autograd.gradcheck(lambda a: l2i_gan_generator(a, "hinge"), (one,))

@@ -1,0 +1,1 @@
+"""Third-party networks to ONNX, once."""

@@ -1,0 +1,1 @@
+"""Media to frames, landmarks and a dataset with its splits."""

@@ -1,0 +1,1 @@
+"""Protocols, baselines, metrics, intervals, tables, report and figures."""

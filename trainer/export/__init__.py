@@ -1,0 +1,1 @@
+"""Trained networks to ONNX bundles, compared with PyTorch before they are published."""

@@ -1,0 +1,1 @@
+"""One visible loop each: converter, generator, detector; with optimisers, checkpoints, log and processes."""

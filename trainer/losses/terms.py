@@ -1,0 +1,145 @@
+"""The terms of the paper's overall loss (eq. 1), one function each, and the two that the default recipe adds.
+
+Landmarks are ``(B, N, 2)`` in crop units, pictures ``(B, 3, H, W)`` in [0, 1], logits ``(B, 1, h, w)``. Each returns a
+scalar, the mean over the batch.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import grad
+
+from shared.landmarks import Scheme
+
+
+def landmark_distance(points: Tensor, wanted: Tensor, weights: Tensor | None = None) -> Tensor:
+    """||points - wanted||_2 over all points of a face, point i counted `weights[i]` times (default 1)."""
+    squared = (points - wanted).square().sum(dim=-1)  # (B, N)
+    if weights is not None:
+        squared = squared * weights
+    # A distance of nothing has no gradient to give; the epsilon keeps it from giving NaN.
+    return (squared.sum(dim=-1) + 1e-12).sqrt().mean()
+
+
+def opening_distance(points: Tensor, wanted: Tensor, scheme: Scheme) -> Tensor:
+    """Mean distance of how lids and lips stand apart, upper to lower point, from how they should."""
+    errors = []
+    for upper, lower in scheme.openings.values():
+        apart, should = (each[:, list(upper)] - each[:, list(lower)] for each in (points, wanted))  # (B, n, 2)
+        errors.append((apart - should).square().sum(dim=2).add(1e-12).sqrt().mean())
+    return torch.stack(errors).mean()
+
+
+def l2i(made: Tensor, picture: Tensor, weights: Tensor | None = None) -> Tensor:
+    """L_L2I = E ||I_t - Theta_t(L_t)||_1, as a mean over pixels (eq. 2), weighed by a map (B, 1, h, w) if given."""
+    return _weighed_mean((made - picture).abs(), weights)
+
+
+def squared_error(made: Tensor, picture: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean squared difference, weighed by a map (B, 1, h, w) if given: lowest at the mean of what it may be."""
+    return _weighed_mean((made - picture).square(), weights)
+
+
+def i2l(found: Tensor, landmarks: Tensor, weights: Tensor | None = None) -> Tensor:
+    """L_I2L = E ||L_t - Omega(Theta_t(L_t))||_2: what Omega finds on the made picture is what was asked for (eq. 3)."""
+    return landmark_distance(found, landmarks, weights)
+
+
+def l2l(rebuilt: Tensor, landmarks: Tensor, latent: Tensor, neutral: Tensor, weights: Tensor | None = None) -> Tensor:
+    """L_L2L = E [ ||L_t - Psi_t(Phi(L_t))||_2 + ||L'_t - Phi(L_t)||_2 ] (eq. 4).
+
+    `neutral` is L'_t: see `trainer.sampling.face_shapes` for how it is freed of identity.
+    """
+    return landmark_distance(rebuilt, landmarks, weights) + landmark_distance(latent, neutral, weights)
+
+
+def x_l2l(cycled: Tensor, landmarks: Tensor, weights: Tensor | None = None) -> Tensor:
+    """L_X-L2L = E ||L_t - Psi_t(Phi(Psi_s(Phi(L_t))))||_2, there and back through another identity s (eq. 5)."""
+    return landmark_distance(cycled, landmarks, weights)
+
+
+def l2i_gan_discriminator(real: Tensor, made: Tensor, kind: str, weights: Tensor | None = None) -> Tensor:
+    """What D lowers in eq. 6: ``log``, -log D(I_t) - log(1 - D(made)); or its ``hinge`` form, never saturated.
+
+    Patches are weighed by a map (B, 1, h, w) if given.
+    """
+    if kind == "log":
+        return _weighed_mean(F.softplus(-real) + F.softplus(made), weights)
+    return _weighed_mean(F.relu(1 - real) + F.relu(1 + made), weights)
+
+
+def l2i_gan_generator(made: Tensor, kind: str, weights: Tensor | None = None) -> Tensor:
+    """What Theta lowers in eq. 6, in the non-saturating form -log D(made); or the ``hinge`` form."""
+    return _weighed_mean(F.softplus(-made) if kind == "log" else -made, weights)
+
+
+def feature_matching(made: Sequence[Tensor], real: Sequence[Tensor], weights: Tensor | None = None) -> Tensor:
+    """Mean absolute difference of D's features for a made and for its real picture (pix2pixHD; not in the paper).
+
+    Weighed by a map (B, 1, h, w) if given.
+    """
+    pairs = zip(made, real, strict=True)
+    return torch.stack([_weighed_mean((ours - theirs.detach()).abs(), weights) for ours, theirs in pairs]).mean()
+
+
+def perceptual(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+    """Mean absolute difference of a fixed network's features for a made and for its real picture, in units of the
+    real ones' mean, each layer counting alike (Johnson et al. 2016; not in the paper)."""
+    return torch.stack(
+        [F.l1_loss(ours, theirs) / theirs.abs().mean().clamp_min(1e-6) for ours, theirs in zip(made, real, strict=True)]
+    ).mean()
+
+
+def identity_distance(descriptors: Tensor, reference: Tensor) -> Tensor:
+    """Mean distance of made faces' descriptors (B, d) from the reference picture's (1, d) (not in the paper)."""
+    return (descriptors - reference).square().sum(dim=1).add(1e-12).sqrt().mean()
+
+
+def confine(loss: Tensor, pictures: Tensor, weights: Tensor, smooth: bool = False) -> Tensor:
+    """`loss`, with its gradient at the pictures (B, 3, H, W) that it was reckoned from weighed by a map (B, 1, h, w).
+
+    With `smooth`, the gradient is blurred first: it draws no raster. No more than the pictures gets a gradient by it.
+    """
+    (gradient,) = grad(loss, pictures, retain_graph=True)
+    if smooth:
+        gradient = _blur(gradient)
+    pull = (pictures * gradient * _fit(weights, pictures)).sum()
+    return loss.detach() + pull - pull.detach()
+
+
+def _blur(maps: Tensor) -> Tensor:
+    """Maps (B, C, H, W) under a binomial of 3x3, which leaves nothing of what changes from pixel to pixel."""
+    taps = torch.tensor([1.0, 2.0, 1.0], device=maps.device, dtype=maps.dtype) / 4
+    kernel = torch.outer(taps, taps).expand(maps.shape[1], 1, 3, 3)
+    return F.conv2d(maps, kernel, padding=1, groups=maps.shape[1])
+
+
+def _weighed_mean(values: Tensor, weights: Tensor | None) -> Tensor:
+    if weights is None:
+        return values.mean()
+    return (values * _fit(weights, values)).mean()
+
+
+def _fit(weights: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(weights, like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def heatmap_divergence(heatmaps: Tensor, landmarks: Tensor, sigma: float) -> Tensor:
+    """Jensen-Shannon divergence of Omega's heatmaps (B, N, h, w) from Gaussians about `landmarks` (B, N, 2).
+
+    The regulariser of the DSNT paper (Nibali et al. 2018, eq. 7): a centre of mass says nothing of a heatmap's shape.
+    `sigma` is in heatmap pixels.
+    """
+    height, width = heatmaps.shape[-2:]
+    x = torch.arange(width, device=heatmaps.device) + 0.5 - landmarks[..., 0, None] * width  # (B, N, w)
+    y = torch.arange(height, device=heatmaps.device) + 0.5 - landmarks[..., 1, None] * height  # (B, N, h)
+    wanted = torch.exp(-y.square() / (2 * sigma**2))[..., None] * torch.exp(-x.square() / (2 * sigma**2))[..., None, :]
+    wanted = wanted / wanted.sum(dim=(2, 3), keepdim=True).clamp_min(1e-12)
+    middle = ((heatmaps + wanted) / 2).clamp_min(1e-12).log()
+    divergences = [
+        (each * (each.clamp_min(1e-12).log() - middle)).sum(dim=(2, 3))
+        for each in (heatmaps, wanted)  # (B, N)
+    ]
+    return torch.stack(divergences).mean()

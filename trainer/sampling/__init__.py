@@ -1,0 +1,1 @@
+"""Training batches: real frames, warped frames, face shapes of nobody."""
