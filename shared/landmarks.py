@@ -5,7 +5,7 @@ right eye lies on the picture's left. A new scheme is one more entry in `SCHEMES
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -137,19 +137,36 @@ WFLW98 = Scheme(
     nose_tip=54,
 )
 
-SCHEMES: Mapping[str, Scheme] = {scheme.name: scheme for scheme in (IBUG68, WFLW98)}
+# The pupils lie on no stroke, as in WFLW98. Groups of their own: the eyes' groups stay the lids.
+IBUG70 = replace(
+    IBUG68,
+    name="ibug70",
+    count=70,
+    groups={**IBUG68.groups, "right_pupil": (68,), "left_pupil": (69,)},
+    flip=(*IBUG68.flip, 69, 68),
+)
+
+SCHEMES: Mapping[str, Scheme] = {scheme.name: scheme for scheme in (IBUG68, IBUG70, WFLW98)}
 
 # (from, to) -> for each point of the new scheme, the index of the old scheme's point in its place.
+_WFLW98_TO_IBUG68 = (
+    *range(0, 33, 2),
+    *range(33, 38),
+    *range(42, 47),
+    *range(51, 60),
+    *(60, 61, 63, 64, 65, 67),
+    *(68, 69, 71, 72, 73, 75),
+    *range(76, 96),
+)
 CONVERSIONS: Mapping[tuple[str, str], tuple[int, ...]] = {
-    ("wflw98", "ibug68"): (
-        *range(0, 33, 2),
-        *range(33, 38),
-        *range(42, 47),
-        *range(51, 60),
-        *(60, 61, 63, 64, 65, 67),
-        *(68, 69, 71, 72, 73, 75),
-        *range(76, 96),
-    )
+    ("wflw98", "ibug68"): _WFLW98_TO_IBUG68,
+    ("wflw98", "ibug70"): (*_WFLW98_TO_IBUG68, 96, 97),
+    ("ibug70", "ibug68"): _span(0, 67),
+}
+
+# (from, to) -> for each point that the new scheme adds after the old scheme's own, the indices that it is the mean of.
+ADDITIONS: Mapping[tuple[str, str], tuple[tuple[int, ...], ...]] = {
+    ("ibug68", "ibug70"): ((36, 39), (42, 45)),  # the pupils then rest between the lids' corners
 }
 
 
@@ -193,13 +210,23 @@ def check_points(points: ArrayLike, scheme: Scheme) -> Points:
     return array.astype(np.float32)
 
 
+def converts(source: Scheme, wanted: Scheme) -> bool:
+    """Whether `convert_scheme` takes points from one scheme to the other."""
+    pair = source.name, wanted.name
+    return source.name == wanted.name or pair in CONVERSIONS or pair in ADDITIONS
+
+
 def convert_scheme(points: Points, source: Scheme, wanted: Scheme) -> Points:
     """Points of one scheme as points of another. Raises LandmarksError where no conversion exists."""
     if source.name == wanted.name:
         return points
-    if (source.name, wanted.name) not in CONVERSIONS:
-        raise LandmarksError(f"Landmarks of scheme '{source.name}' can't be converted to '{wanted.name}'.")
-    return points[..., CONVERSIONS[source.name, wanted.name], :]
+    pair = source.name, wanted.name
+    if pair in CONVERSIONS:
+        return points[..., CONVERSIONS[pair], :]
+    if pair in ADDITIONS:
+        means = [points[..., indices, :].mean(axis=-2, keepdims=True) for indices in ADDITIONS[pair]]
+        return np.concatenate([points, *means], axis=-2)
+    raise LandmarksError(f"Landmarks of scheme '{source.name}' can't be converted to '{wanted.name}'.")
 
 
 def flip_points(points: Points, scheme: Scheme, width: float) -> Points:

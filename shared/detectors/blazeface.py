@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import onnxruntime as ort
@@ -21,6 +21,7 @@ from PIL import Image
 from shared.detectors.region import Region, cut_region, measure_angle
 
 Found = TypeVar("Found")
+Picture: TypeAlias = Image.Image | NDArray[np.uint8]
 
 SMALL_FACE = 0.2  # of a view's side: where the smallest face found is below it, still smaller ones may have been missed
 MIN_SCORE = 0.5
@@ -32,6 +33,9 @@ ANCHORS_PER_CELL = 2
 BATCH = 16
 INPUT_SIZE = 128
 SMALLEST_TILE = 4  # in the picture's longer side
+LEVEL = math.pi / 3  # a head that is turned by more passes for turned over: on its side or upside down
+NEAR_SCALE = 2.0  # of the square that a lost face was followed in
+VIEWS_PER_ATTEMPT = 8
 
 
 @dataclass(frozen=True)
@@ -59,11 +63,25 @@ def plan_views(width: int, height: int) -> Iterator[list[Region]]:
     """Yield groups of squares to search, from the usual one to the costly ones, as (W, H) pixels demand."""
     x, y, long = width / 2, height / 2, float(max(width, height))
     yield [Region(x, y, long)]
-    yield [Region(x, y, long * 1.6), *(Region(x, y, long, turn * math.pi / 2) for turn in (1, -1, 2))]
+    yield [Region(x, y, long * 1.6)]
+    yield [Region(x, y, long, turn * math.pi / 2) for turn in (1, -1, 2)]
     for side in (long / 2, long / SMALLEST_TILE):
         if side < 48:  # a face found in there would be a few pixels wide
             return
         yield [Region(cx, cy, side) for cy in place_tiles(height, side) for cx in place_tiles(width, side)]
+
+
+def plan_redetection(width: int, height: int, near: Region | None, attempt: int) -> Iterator[list[Region]]:
+    """Yield the squares that one frame of a video without a face is searched in.
+
+    The usual one and the surroundings of the place where the face was last; then a few of all others, in turn from one
+    attempt to the next.
+    """
+    usual, *others = plan_views(width, height)
+    yield usual if near is None else [*usual, Region(near.x, near.y, NEAR_SCALE * near.side, near.angle)]
+    rest = [view for views in others for view in views]
+    rounds = math.ceil(len(rest) / VIEWS_PER_ATTEMPT)
+    yield rest[attempt % rounds :: rounds]  # of every group a share
 
 
 def plan_reduction(width: int, height: int) -> int:
@@ -104,6 +122,16 @@ def keep_distinct(candidates: list[FaceCandidate]) -> list[FaceCandidate]:
     return kept
 
 
+def same_place(region: Region, other: Region) -> bool:
+    """Whether two regions hold one face."""
+    return bool(measure_overlap(bound_region(region), bound_region(other)[None])[0] > SAME_PLACE)
+
+
+def is_turned(region: Region) -> bool:
+    """Whether the head in this region lies on its side or is upside down."""
+    return abs(math.remainder(region.angle, 2 * math.pi)) > LEVEL
+
+
 class BlazeFace:
     """Holds the detector's session."""
 
@@ -112,29 +140,29 @@ class BlazeFace:
         self.size = int(session.get_inputs()[0].shape[1])
         self.anchors = make_anchors(self.size)
 
-    def find_candidates(self, picture: Image.Image, views: list[Region], factor: int = 1) -> list[FaceCandidate]:
+    def find_candidates(self, picture: Picture, views: list[Region], factor: int = 1) -> list[FaceCandidate]:
         """Return the faces of an RGB picture seen in any of the views, surest first, each once.
 
         The views and faces are in pixels of a picture `factor` times the size of the one given.
         """
-        found = []
+        return keep_distinct([candidate for group in self.look(picture, views, factor) for candidate in group])
+
+    def look(self, picture: Picture, views: list[Region], factor: int = 1) -> Iterator[list[FaceCandidate]]:
+        """Yield the faces seen in each of the views, as `find_candidates` takes them."""
         for start in range(0, len(views), BATCH):
             group = views[start : start + BATCH]
             cuts = [cut_region(picture, view.scale(1 / factor), self.size) for view in group]
             images = np.stack(cuts)  # (B, 128, 128, 3)
             boxes, scores = self.session.run(["boxes", "scores"], {"image": images})
             for view, raw, logits in zip(group, boxes, scores, strict=True):
-                found += self.read_view(view, raw, logits[:, 0])
-        return keep_distinct(found)
+                yield self.read_view(view, raw, logits[:, 0])
 
-    def score_region(self, picture: Image.Image, region: Region) -> float:
-        """Return the score of the face that fills this region as a candidate's would; 0 where there is none."""
-        scores = [
-            candidate.score
-            for candidate in self.find_candidates(picture, [region])
-            if measure_overlap(bound_region(region), bound_region(candidate.region)[None])[0] > SAME_PLACE
+    def score_regions(self, picture: Picture, *regions: Region) -> list[float]:
+        """Return the score of the face that fills each region as a candidate's would; 0 where there is none."""
+        return [
+            max((each.score for each in seen if same_place(region, each.region)), default=0.0)
+            for region, seen in zip(regions, self.look(picture, list(regions)), strict=True)
         ]
-        return max(scores, default=0.0)
 
     def read_view(self, view: Region, raw: NDArray[np.float32], logits: NDArray[np.float32]) -> list[FaceCandidate]:
         """Decode one view's outputs, `(896, 16)` and `(896,)`; overlapping boxes are averaged by their scores."""
@@ -162,28 +190,38 @@ class BlazeFace:
 def search_faces(
     blazeface: BlazeFace,
     image: NDArray[np.uint8],
-    trace: Callable[[Image.Image, FaceCandidate, list[Found]], Found | None],
+    trace: Callable[[Image.Image, FaceCandidate, list[Found], bool], Found | None],
     measure: Callable[[Found], float],
+    plan: Callable[[int, int], Iterator[list[Region]]] = plan_views,
 ) -> list[Found]:
-    """Return what `trace` makes of every candidate in an RGB picture `(H, W, 3)`, the largest by `measure` first.
+    """Return what `trace` makes of the candidates in an RGB picture `(H, W, 3)`, the largest by `measure` first.
 
-    `trace` is given the picture, the candidate and the faces found before, and answers None for no face or one of
-    these; `measure` gives a face's side in pixels. The views go from the whole picture to small parts of it.
+    `trace` is given the picture, the candidate, the faces found before and whether the head may be turned over; it
+    answers None for no face or one of these. Turned heads are looked for only where no level one was found: a level
+    face seen askew may pass for one upside down. `measure` gives a face's side in pixels. `plan` gives the views of a
+    picture, from the whole of it to small parts.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise ValueError(f"expected a uint8 RGB picture (H, W, 3), got {image.dtype} {image.shape}")
     picture = Image.fromarray(image)
     found: list[Found] = []
     searched, factor = picture, 1
-    for views in plan_views(picture.width, picture.height):
-        for candidate in blazeface.find_candidates(searched, views, factor):
-            place = candidate.region
-            if not (0 <= place.x <= picture.width and 0 <= place.y <= picture.height):
-                continue  # half a face at most, and mostly none: BlazeFace sees one above most frames of franck
-            face = trace(picture, candidate, found)
-            if face is not None:
-                found.append(face)
-        if found and min(map(measure, found)) > SMALL_FACE * views[0].side:
+    for views in plan(picture.width, picture.height):
+        candidates = [
+            candidate
+            for candidate in blazeface.find_candidates(searched, views, factor)
+            # beyond the border lies half a face at most, and mostly none: BlazeFace sees one above most frames
+            if 0 <= candidate.region.x <= picture.width and 0 <= candidate.region.y <= picture.height
+        ]
+        for turned in (False, True):
+            if turned and found:
+                break
+            for candidate in candidates:
+                if turned or not is_turned(candidate.region):
+                    face = trace(picture, candidate, found, turned)
+                    if face is not None:
+                        found.append(face)
+        if found and min(map(measure, found)) > SMALL_FACE * max(view.side for view in views):
             break
         if searched is picture:  # dozens of views follow: they share the averaging of a large picture
             factor = plan_reduction(picture.width, picture.height)

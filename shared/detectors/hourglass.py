@@ -7,7 +7,6 @@ roll by more than 40 degrees.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from shared.detectors.blazeface import (
     FaceCandidate,
     bound_region,
     measure_overlap,
+    plan_redetection,
     search_faces,
 )
 from shared.detectors.manifest import HOURGLASS, read_manifest
@@ -75,24 +75,48 @@ class HourglassDetector:
         found = search_faces(self.faces, image, self.look, lambda face: face.region.side)
         return [DetectedFace(face.points, face.score, face.region) for face in found]
 
-    def look(self, picture: Image.Image, candidate: FaceCandidate, found: list[FoundFace]) -> FoundFace | None:
+    def redetect(self, image: NDArray[np.uint8], near: Region | None, attempt: int) -> list[DetectedFace]:
+        """Return the faces of an RGB picture `(H, W, 3)`, the largest first, of those that few views show.
+
+        See `plan_redetection`; `attempt` counts the frames without a face.
+        """
+        found = search_faces(
+            self.faces,
+            image,
+            self.look,
+            lambda face: face.region.side,
+            lambda width, height: plan_redetection(width, height, near, attempt),
+        )
+        return [DetectedFace(face.points, face.score, face.region) for face in found]
+
+    def look(
+        self, picture: Image.Image, candidate: FaceCandidate, found: list[FoundFace], turned: bool
+    ) -> FoundFace | None:
         """Find the points of one candidate; None where it turns out to be no face, or one that was found before."""
         if overlaps(place_crop(candidate.region), found):
             return None
-        face = self.trace_face(picture, candidate.region)
+        face = self.trace_face(picture, candidate.region, turned)
         return None if face is not None and overlaps(face.region, found) else face
 
-    def trace_face(self, picture: Image.Image, place: Region) -> FoundFace | None:
+    def trace_face(self, picture: Image.Image, place: Region, turned: bool) -> FoundFace | None:
         """Find the points of the face in BlazeFace's square; None where it turns out to be no face.
 
-        Some faces pass for a face either way up, and Omega follows the way it is given: BlazeFace looks at both.
+        Some faces pass for a face either way up, and Omega follows the way it is given: BlazeFace looks at both. What
+        looks more like a face upside down is one only where heads may be `turned`.
         """
         upside_down = replace(place, angle=place.angle + np.pi)
-        place = max(place, upside_down, key=lambda each: self.faces.score_region(picture, each))
+        score, turned_score = self.faces.score_regions(picture, place, upside_down)
+        if turned_score > score:
+            if not turned:
+                return None
+            place = upside_down
         return self.settle(picture, place_crop(place), PASSES)
 
-    def follow(self, image: NDArray[np.uint8], region: Region) -> DetectedFace | None:
-        """Return the face of an RGB picture `(H, W, 3)` that was in the region a frame ago; None where it has gone."""
+    def follow(self, image: NDArray[np.uint8], region: Region, check: bool = True) -> DetectedFace | None:
+        """Return the face of an RGB picture `(H, W, 3)` that was in the region a frame ago; None where it has gone.
+
+        BlazeFace is asked with and without `check`: Omega's confidence alone does not tell.
+        """
         face = self.settle(Image.fromarray(image), region, FOLLOW_PASSES)
         return None if face is None else DetectedFace(face.points, face.score, face.region)
 
@@ -105,7 +129,7 @@ class HourglassDetector:
             points, settled, confidence = self.read_points(picture, region)
             if settled is None:
                 return None
-            region, moved = settled, measure_move(region, settled)
+            region, moved = settled, settled.measure_move(region)
             if moved < SETTLED:
                 break
         score = self.score_crop(picture, region) if confidence >= MIN_CONFIDENCE else 0.0
@@ -127,14 +151,7 @@ class HourglassDetector:
 
     def score_crop(self, picture: Image.Image, region: Region) -> float:
         """Return BlazeFace's score for a face that fills this crop; 0 where there is none."""
-        return self.faces.score_region(picture, leave_crop(region))
-
-
-def measure_move(before: Region, after: Region) -> float:
-    """Return how far a crop moved, grew or turned, in shares of its side and radians, whichever is most."""
-    turn = math.remainder(after.angle - before.angle, 2 * math.pi)
-    way = math.hypot(after.x - before.x, after.y - before.y) / before.side
-    return max(way, abs(math.log(after.side / before.side)), abs(turn))
+        return self.faces.score_regions(picture, leave_crop(region))[0]
 
 
 def place_crop(region: Region) -> Region:

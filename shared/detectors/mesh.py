@@ -1,4 +1,4 @@
-"""The embedded detector: BlazeFace, then MediaPipe's face mesh, then its eye network for the lids.
+"""The embedded detector: BlazeFace, then MediaPipe's face mesh, then its eye network for lids and pupils.
 
 The mesh runs twice a face at least: BlazeFace's box is unsteady, so the second pass looks at the square that the first
 pass's own points give. A head turned far needs further passes, until that square settles. `detect` takes each picture
@@ -9,6 +9,7 @@ al., Real-time Pupil Tracking from Monocular Video (2020).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,8 +22,10 @@ from shared.detectors.blazeface import (
     SAME_PLACE,
     BlazeFace,
     FaceCandidate,
+    Picture,
     bound_region,
     measure_overlap,
+    plan_redetection,
     search_faces,
 )
 from shared.detectors.protocol import DetectedFace
@@ -34,12 +37,18 @@ MIN_SCORE = 0.5
 MIN_TURNED_SCORE = 0.75
 REGION_SCALE = 1.5
 EYE_REGION_SCALE = 2.3
-# Each pass looks at the square that the last one's points give. On held-out frames of franck, seen once in the video
-# and once as a crop, the mouth's opening differs by 1.2 pixels (of 256) after two or three passes, by 0.5 after five.
-PASSES = 5
-# A video's last frame is a far better start than BlazeFace. From what `detect` finds, points then differ by 0.4 pixels
-# (of 256) after one pass and by 0.3 after two; three gain less than 0.04 more.
-FOLLOW_PASSES = 2
+# From BlazeFace's square to the one that the mesh settles on: its side, and how far down its centre lies. Medians of 55
+# pictures of 8 people, most of them frames of the sample videos.
+PLACE_SCALE, PLACE_DROP = 1.11, -0.047
+# Each pass looks at the square that the last one's points give, until it moves, grows or turns by less than this share
+# of its side. On 72 frames of the sample videos that takes 3.9 passes; points then lie 0.3 pixels (of 256) from where
+# they settle, 0.64 at most. A head turned on its side may need all passes.
+PASSES, SETTLED = 8, 0.005
+# A video's last frame is a better start: 0.41 pixels after one pass, 0.25 after two, 0.31 with a second one only where
+# the square has moved, grown or turned by more than this share of its side, which is so in every fifth frame.
+FOLLOW_PASSES, FOLLOW_MOVED = 2, 0.01
+# The mesh's logit for a face is 37 and more on the sample videos, and below 0 on 92 places beside these faces.
+SURE_PRESENCE = 20.0
 SAME_FACE = 0.3
 
 # Vertices of MediaPipe's canonical face mesh. Left and right are those of the picture of a person who faces it.
@@ -69,14 +78,19 @@ MESH_TO_IBUG68: tuple[tuple[int, ...], ...] = (
 
 @dataclass(frozen=True)
 class MeshFace:
-    """All 468 points `(468, 2)` in picture pixels, and BlazeFace's score in [0, 1] for a face just there."""
+    """All 468 points `(468, 2)` and both pupils `(2, 2)`, the person's right one first, in picture pixels.
+
+    `score` in [0, 1] is BlazeFace's for a face just there, or the mesh's own where BlazeFace was not asked.
+    """
 
     points: NDArray[np.float32]
+    pupils: NDArray[np.float32]
     score: float
 
     def reduce(self) -> DetectedFace:
-        """Return the face with the 68 points that these give."""
-        return DetectedFace(reduce_mesh(self.points), self.score, bound_mesh(self.points))
+        """Return the face with the 70 points that these give."""
+        landmarks = np.concatenate([reduce_mesh(self.points), self.pupils])
+        return DetectedFace(landmarks, self.score, bound_mesh(self.points))
 
 
 def find_network(path: Path) -> Path:
@@ -98,10 +112,10 @@ def open_session(path: Path, threads: int) -> ort.InferenceSession:
 
 
 class MeshDetector:
-    """Finds faces and their 68 points with the networks of `models/mesh`."""
+    """Finds faces and their 70 points with the networks of `models/mesh`."""
 
     name = "mesh"
-    scheme = "ibug68"
+    scheme = "ibug70"
 
     def __init__(self, models: Path, threads: int = 2) -> None:
         """Load the networks from the folder `models`, each with `threads` CPU threads."""
@@ -115,73 +129,102 @@ class MeshDetector:
         """Return the faces of an RGB picture `(H, W, 3)`, the largest first; an empty list where there is none."""
         return [face.reduce() for face in self.find_meshes(image)]
 
-    def follow(self, image: NDArray[np.uint8], region: Region) -> DetectedFace | None:
+    def follow(self, image: NDArray[np.uint8], region: Region, check: bool = True) -> DetectedFace | None:
         """Return the face of an RGB picture `(H, W, 3)` that was in the region a frame ago; None where it has gone.
 
-        BlazeFace has to see the face where the mesh put it: the mesh follows a cheek or an empty wall as well.
+        With `check`, or where the mesh doubts, BlazeFace has to see the face where the mesh put it: the mesh follows a
+        cheek or an empty wall as well.
         """
-        picture = Image.fromarray(image)
-        points = self.settle_mesh(picture, region, FOLLOW_PASSES)
-        if points is None:
+        traced = self.settle_mesh(image, region, FOLLOW_PASSES, FOLLOW_MOVED)
+        if traced is None:
             return None
-        score = self.faces.score_region(picture, bound_mesh(points))
-        return MeshFace(self.refine_lids(picture, points), score).reduce() if score >= MIN_SCORE else None
+        points, presence = traced
+        score = 1 / (1 + math.exp(-presence))
+        if check or presence < SURE_PRESENCE:
+            (score,) = self.faces.score_regions(image, bound_mesh(points))
+        return self.refine_eyes(image, points, score).reduce() if score >= MIN_SCORE else None
+
+    def redetect(self, image: NDArray[np.uint8], near: Region | None, attempt: int) -> list[DetectedFace]:
+        """Return the faces of an RGB picture `(H, W, 3)`, the largest first, of those that few views show.
+
+        See `plan_redetection`; `attempt` counts the frames without a face.
+        """
+        found = search_faces(
+            self.faces,
+            image,
+            self.look,
+            measure_face,
+            lambda width, height: plan_redetection(width, height, near, attempt),
+        )
+        return [face.reduce() for face in found]
 
     def find_meshes(self, image: NDArray[np.uint8]) -> list[MeshFace]:
         """Return all mesh points of every face of an RGB picture `(H, W, 3)`, the largest face first."""
         return search_faces(self.faces, image, self.look, measure_face)
 
-    def look(self, picture: Image.Image, candidate: FaceCandidate, found: list[MeshFace]) -> MeshFace | None:
+    def look(
+        self, picture: Image.Image, candidate: FaceCandidate, found: list[MeshFace], turned: bool
+    ) -> MeshFace | None:
         """Find the mesh of one candidate; None where it turns out to be no face, or one that was found before."""
         if overlaps(candidate.region, found, REGION_SCALE, SAME_PLACE):
             return None
-        face = self.trace_face(picture, candidate)
+        face = self.trace_face(picture, candidate, turned)
         again = face is not None and overlaps(bound_points(face.points, 0.0, 1.0), found, 1.0, SAME_FACE)
         return None if again else face
 
-    def trace_face(self, picture: Image.Image, candidate: FaceCandidate) -> MeshFace | None:
+    def trace_face(self, picture: Image.Image, candidate: FaceCandidate, turned: bool) -> MeshFace | None:
         """Find the mesh of one candidate; None where it turns out to be no face.
 
         The mesh's own logit is of little use against half faces: it says yes to a cheek. So BlazeFace looks again, at
         the place where the mesh put its points, and has to find the face there. It looks at that place upside down too:
-        some faces pass for a face either way up, and the mesh follows the way it is given.
+        some faces pass for a face either way up, and the mesh follows the way it is given. Such a face is found only
+        where heads may be `turned`.
         """
-        points = self.fit_mesh(picture, candidate.region)
-        if points is None:
+        traced = self.fit_mesh(picture, place_mesh(candidate.region))
+        if traced is None:
             return None
-        region = bound_mesh(points)
+        region = bound_mesh(traced[0])
         upside_down = replace(region, angle=region.angle + np.pi)
-        score, turned_score = (self.faces.score_region(picture, each) for each in (region, upside_down))
+        score, turned_score = self.faces.score_regions(picture, region, upside_down)
         if turned_score > max(score, MIN_TURNED_SCORE):
-            region, score = upside_down, turned_score
+            region, score = upside_down, turned_score if turned else 0.0
         if score < MIN_SCORE:
             return None
-        points = self.settle_mesh(picture, region, PASSES - 1)
-        return None if points is None else MeshFace(self.refine_lids(picture, points), score)
+        traced = self.settle_mesh(picture, region, PASSES - 1, SETTLED)
+        return None if traced is None else self.refine_eyes(picture, traced[0], score)
 
-    def settle_mesh(self, picture: Image.Image, region: Region, passes: int) -> NDArray[np.float32] | None:
-        """Run the mesh, each pass on the square that the last one's points give; None where one sees no face."""
+    def settle_mesh(
+        self, picture: Picture, region: Region, passes: int, moved: float
+    ) -> tuple[NDArray[np.float32], float] | None:
+        """Run the mesh as `fit_mesh` does, each pass on the square that the last one's points give.
+
+        It ends early where a pass moves, grows or turns that square by less than the share `moved`.
+        """
         for _ in range(passes):
-            points = self.fit_mesh(picture, region)
-            if points is None:
+            traced = self.fit_mesh(picture, region)
+            if traced is None:
                 return None
-            region = bound_mesh(points)
-        return points
+            before, region = region, bound_mesh(traced[0])
+            if region.measure_move(before) < moved:
+                break
+        return traced
 
-    def fit_mesh(self, picture: Image.Image, region: Region) -> NDArray[np.float32] | None:
-        """Run the mesh once, on one region of the picture; None where it sees no face in it."""
+    def fit_mesh(self, picture: Picture, region: Region) -> tuple[NDArray[np.float32], float] | None:
+        """Run the mesh once, on one region of the picture.
+
+        Its points `(468, 2)` in picture pixels and its logit for a face; None where that is below 0.
+        """
         cut = cut_region(picture, region, self.mesh_size, extend=True)
         points, logit = self.mesh.run(["points", "presence"], {"image": cut[None]})
         if logit[0, 0] < 0:
             return None
-        return region.to_picture(points[0, :, :2] / self.mesh_size)
+        return region.to_picture(points[0, :, :2] / self.mesh_size), float(logit[0, 0])
 
-    def refine_lids(self, picture: Image.Image, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the mesh `(468, 2)` with the lids where the eye network sees them.
+    def refine_eyes(self, picture: Picture, points: NDArray[np.float32], score: float) -> MeshFace:
+        """Return the mesh `(468, 2)` with the lids where the eye network sees them, and the pupils.
 
         The mesh alone hardly sees a blink. In the sample videos its eye opening never fell by more than
-        about a fifth; with this network it falls by 40 to 90 percent in a blink. The network's `iris` output gives the
-        pupils, for a scheme that has them.
+        about a fifth; with this network it falls by 40 to 90 percent in a blink.
         """
         regions = [
             bound_points(points[[start, end]], measure_angle(points[start], points[end]), EYE_REGION_SCALE)
@@ -189,13 +232,15 @@ class MeshDetector:
         ]
         left, right = (cut_region(picture, region, self.eye_size, extend=True) for region in regions)
         pair = np.stack([left, right[:, ::-1]])  # the network knows one eye; the other is shown to it mirrored
-        (contours,) = self.eye.run(["contour"], {"image": pair})  # (2, 71, 3)
-        lids = contours[:, : len(LEFT_LIDS), :2] / self.eye_size
-        lids[1, :, 0] = 1 - lids[1, :, 0]
+        contours, irises = self.eye.run(["contour", "iris"], {"image": pair})  # (2, 71, 3), (2, 5, 3)
+        seen = np.concatenate([contours[:, : len(LEFT_LIDS), :2], irises[:, :1, :2]], axis=1) / self.eye_size
+        seen[1, :, 0] = 1 - seen[1, :, 0]
         refined = points.copy()
-        refined[list(LEFT_LIDS)] = regions[0].to_picture(lids[0])
-        refined[list(RIGHT_LIDS)] = regions[1].to_picture(lids[1])
-        return refined
+        pupils = np.empty((2, 2), np.float32)
+        for eye, (region, lids) in enumerate(zip(regions, (LEFT_LIDS, RIGHT_LIDS), strict=True)):
+            placed = region.to_picture(seen[eye])
+            refined[list(lids)], pupils[eye] = placed[:-1], placed[-1]
+        return MeshFace(refined, pupils, score)
 
 
 def reduce_mesh(points: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -209,6 +254,12 @@ def reduce_mesh(points: NDArray[np.float32]) -> NDArray[np.float32]:
 def measure_face(face: MeshFace) -> float:
     """Return the side in pixels of the square with the area of the points' bounding box."""
     return float(np.sqrt(np.prod(np.ptp(face.points, axis=0))))
+
+
+def place_mesh(region: Region) -> Region:
+    """Return about the square that the mesh settles on for the face in BlazeFace's square."""
+    x, y = region.to_picture(np.array([0.5, 0.5 + PLACE_DROP], np.float32))
+    return Region(float(x), float(y), region.side * PLACE_SCALE, region.angle)
 
 
 def bound_mesh(points: NDArray[np.float32]) -> Region:

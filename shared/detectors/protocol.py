@@ -44,5 +44,15 @@ class LandmarkDetector(Protocol):
 class FollowingDetector(LandmarkDetector, Protocol):
     """A detector that finds a face of the last frame again for less than it takes to search a picture."""
 
-    def follow(self, image: NDArray[np.uint8], region: Region) -> DetectedFace | None:
-        """Return the face of an RGB picture `(H, W, 3)` that was in the region a frame ago; None where it has gone."""
+    def follow(self, image: NDArray[np.uint8], region: Region, check: bool = True) -> DetectedFace | None:
+        """Return the face of an RGB picture `(H, W, 3)` that was in the region a frame ago; None where it has gone.
+
+        Without `check` a detector may take its landmark network's word for it that a face is there.
+        """
+
+    def redetect(self, image: NDArray[np.uint8], near: Region | None, attempt: int) -> list[DetectedFace]:
+        """Return the faces of an RGB picture `(H, W, 3)`, the largest first, of those that a quick search shows.
+
+        `near` is where a face was followed last. The search covers another part of the picture for each number
+        `attempt`; about ten numbers in a row cover all of it.
+        """

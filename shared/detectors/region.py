@@ -31,6 +31,12 @@ class Region:
         """Return the same square in the picture scaled by `factor`."""
         return Region(self.x * factor, self.y * factor, self.side * factor, self.angle)
 
+    def measure_move(self, before: Region) -> float:
+        """Return how far the square moved, grew or turned, in shares of its side and radians, whichever is most."""
+        turn = math.remainder(self.angle - before.angle, 2 * math.pi)
+        way = math.hypot(self.x - before.x, self.y - before.y) / before.side
+        return max(way, abs(math.log(self.side / before.side)), abs(turn))
+
     def to_picture(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map points of the unit square `(..., 2)` to the picture."""
         cos, sin = math.cos(self.angle) * self.side, math.sin(self.angle) * self.side
@@ -61,8 +67,10 @@ def measure_angle(start: NDArray[np.float32], end: NDArray[np.float32]) -> float
     return math.atan2(float(end[1] - start[1]), float(end[0] - start[0]))
 
 
-def cut_region(picture: Image.Image, region: Region, size: int, extend: bool = False) -> NDArray[np.uint8]:
-    """Resample a region of an RGB picture to `(size, size, 3)`.
+def cut_region(
+    picture: Image.Image | NDArray[np.uint8], region: Region, size: int, extend: bool = False
+) -> NDArray[np.uint8]:
+    """Resample a region of an RGB picture, or array `(H, W, 3)`, to `(size, size, 3)`.
 
     Where the region leaves the picture it is black, or continues the picture's border pixels with `extend`.
     A region much larger than `size` is averaged down by whole blocks first, or a bilinear cut would skip pixels.
@@ -71,10 +79,15 @@ def cut_region(picture: Image.Image, region: Region, size: int, extend: bool = F
     factor = max(int(region.side / size), 1)
     x0, y0 = (int(low) for low in np.floor(corners.min(axis=0)) - factor)
     x1, y1 = (int(high) for high in np.ceil(corners.max(axis=0)) + factor)
-    inside = (max(x0, 0), max(y0, 0), min(x1, picture.width), min(y1, picture.height))
+    height, width = picture.shape[:2] if isinstance(picture, np.ndarray) else (picture.height, picture.width)
+    inside = (max(x0, 0), max(y0, 0), min(x1, width), min(y1, height))
     if inside[2] <= inside[0] or inside[3] <= inside[1]:
         return np.zeros((size, size, 3), np.uint8)
-    part = picture.crop(inside) if factor == 1 else picture.reduce(factor, inside)
+    if isinstance(picture, np.ndarray):  # the whole of a large frame would take longer to convert than to look at
+        part = Image.fromarray(np.ascontiguousarray(picture[inside[1] : inside[3], inside[0] : inside[2]]))
+        part = part if factor == 1 else part.reduce(factor)
+    else:
+        part = picture.crop(inside) if factor == 1 else picture.reduce(factor, inside)
     left, top = inside[0], inside[1]
     if extend and inside != (x0, y0, x1, y1):
         before = [-(-(start - wanted) // factor) for start, wanted in zip(inside[:2], (x0, y0), strict=True)]

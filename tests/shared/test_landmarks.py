@@ -6,11 +6,13 @@ import pytest
 from shared.errors import LandmarkGANError, LandmarksError
 from shared.landmarks import (
     IBUG68,
+    IBUG70,
     SCHEMES,
     WFLW98,
     Scheme,
     check_points,
     convert_scheme,
+    converts,
     flip_points,
     get_scheme,
     guess_scheme,
@@ -49,7 +51,7 @@ def test_mirroring_swaps_right_and_left_groups(scheme: Scheme) -> None:
 def test_strokes_openings_and_rigid_points_are_of_the_scheme(scheme: Scheme) -> None:
     used = {index for stroke, _ in scheme.strokes for index in stroke}
     assert used <= set(range(scheme.count))
-    pupils = {96, 97} if scheme is WFLW98 else set()
+    pupils = {"ibug70": {68, 69}, "wflw98": {96, 97}}.get(scheme.name, set())
     assert used == set(range(scheme.count)) - pupils
     moving = {
         index for name in ("outer_lips", "inner_lips", "right_brow", "left_brow") for index in scheme.groups[name]
@@ -88,6 +90,30 @@ def test_98_points_reduce_to_the_68_that_mean_the_same() -> None:
     assert convert_scheme(np.stack([marks, marks]), WFLW98, IBUG68).shape == (2, 68, 2)
 
 
+def test_pupils_rest_between_the_lids_corners_and_are_dropped_again() -> None:
+    marks = np.stack([np.arange(68), 2 * np.arange(68)], axis=1).astype(np.float32)
+    wide = convert_scheme(np.stack([marks, marks + 1]), IBUG68, IBUG70)
+    assert wide.shape == (2, 70, 2)
+    assert wide.dtype == np.float32
+    np.testing.assert_array_equal(wide[0, 68:], [(37.5, 75), (43.5, 87)])
+    np.testing.assert_array_equal(wide[:, :68], np.stack([marks, marks + 1]))
+    np.testing.assert_array_equal(convert_scheme(wide, IBUG70, IBUG68)[0], marks)
+    assert flip_points(wide[0], IBUG70, 100)[68, 0] == 100 - wide[0, 69, 0]
+
+
+def test_98_points_have_the_pupils_that_70_have() -> None:
+    marks = np.stack([np.arange(98), -np.arange(98)], axis=1).astype(np.float32)
+    reduced = convert_scheme(marks, WFLW98, IBUG70)
+    np.testing.assert_array_equal(reduced[:68], convert_scheme(marks, WFLW98, IBUG68))
+    np.testing.assert_array_equal(reduced[68:, 0], [96, 97])
+
+
+def test_which_conversions_exist() -> None:
+    pairs = {(a.name, b.name) for a in SCHEMES.values() for b in SCHEMES.values() if a is not b and converts(a, b)}
+    assert pairs == {("ibug68", "ibug70"), ("ibug70", "ibug68"), ("wflw98", "ibug68"), ("wflw98", "ibug70")}
+    assert all(converts(scheme, scheme) for scheme in SCHEMES.values())
+
+
 def test_conversions_that_do_not_exist_are_refused() -> None:
     assert convert_scheme(FACE, IBUG68, IBUG68) is FACE
     with pytest.raises(LandmarksError, match="'ibug68' can't be converted to 'wflw98'"):
@@ -97,10 +123,11 @@ def test_conversions_that_do_not_exist_are_refused() -> None:
 def test_schemes_are_found_by_name_and_by_count() -> None:
     assert get_scheme("wflw98") is guess_scheme(98) is WFLW98
     assert guess_scheme(68) is IBUG68
-    with pytest.raises(LandmarksError, match=r"'iris70'.*ibug68, wflw98"):
+    assert guess_scheme(70) is IBUG70
+    with pytest.raises(LandmarksError, match=r"'iris70'.*ibug68, ibug70, wflw98"):
         get_scheme("iris70")
-    with pytest.raises(LandmarksError, match=r"70 points.*ibug68 \(68 points\)"):
-        guess_scheme(70)
+    with pytest.raises(LandmarksError, match=r"71 points.*ibug68 \(68 points\)"):
+        guess_scheme(71)
 
 
 def test_pick_keeps_the_order_of_the_groups() -> None:

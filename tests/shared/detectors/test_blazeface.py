@@ -9,6 +9,7 @@ from shared.detectors.blazeface import (
     make_anchors,
     measure_overlap,
     place_tiles,
+    plan_redetection,
     plan_reduction,
     plan_views,
 )
@@ -47,11 +48,23 @@ def test_tiles_cover_a_length_and_share_half() -> None:
 def test_views_go_from_the_whole_picture_to_tiles_and_stop_at_tiny_ones() -> None:
     groups = list(plan_views(400, 300))
     assert groups[0] == [Region(200, 150, 400)]
-    assert [group[0].side for group in groups] == [400, 640, 200, 100]
-    assert len(list(plan_views(64, 64))) == 2
+    assert [group[0].side for group in groups] == [400, 640, 400, 200, 100]
+    assert len(list(plan_views(64, 64))) == 3
 
 
 def test_one_face_found_twice_is_kept_once_by_its_best_score() -> None:
     near, same, far = (Region(x, 50, 40) for x in (50, 54, 120))
     kept = keep_distinct([FaceCandidate(near, 0.7), FaceCandidate(same, 0.9), FaceCandidate(far, 0.6)])
     assert kept == [FaceCandidate(same, 0.9), FaceCandidate(far, 0.6)]
+
+
+def test_a_lost_face_is_searched_for_in_a_few_views_a_frame_and_all_of_them_in_a_row() -> None:
+    every = {view for group in plan_views(640, 480) for view in group}
+    seen = set()
+    for attempt in range(6):
+        usual, share = plan_redetection(640, 480, Region(100, 120, 50, 0.1), attempt)
+        assert usual == [Region(320, 240, 640), Region(100, 120, 100, 0.1)]
+        assert len(share) <= 8
+        seen |= {*usual[:1], *share}
+    assert seen == every
+    assert next(plan_redetection(64, 64, None, 3)) == [Region(32, 32, 64)]

@@ -38,7 +38,7 @@ def test_points_are_those_that_the_mesh_finds(photo: Image.Image, face: Detected
     assert face.landmarks.shape == (68, 2)
     assert face.landmarks.dtype == np.float32
     assert 0.5 <= face.score <= 1
-    assert measure_error(face.landmarks, expected.landmarks) < 0.05
+    assert measure_error(face.landmarks, expected.landmarks[:68]) < 0.05
 
 
 @pytest.mark.parametrize("degrees", [-90, -30, 30, 180])

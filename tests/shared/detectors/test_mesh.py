@@ -8,8 +8,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.detectors import DetectedFace, load_detector
+from shared.detectors.blazeface import FaceCandidate, Picture
 from shared.detectors.mesh import MESH_TO_IBUG68, MeshDetector, reduce_mesh
+from shared.detectors.region import Region
 from shared.errors import DetectorUnavailableError
+from shared.landmarks import IBUG70, flip_points
 from tests.fixtures.photos import measure_error, place_photo
 
 MODELS = Path(__file__).parents[3] / "models"
@@ -29,7 +32,7 @@ def face(detector: MeshDetector, photo: Image.Image) -> DetectedFace:
 
 def test_points_lie_where_a_face_has_them(face: DetectedFace) -> None:
     points = face.landmarks
-    assert points.shape == (68, 2)
+    assert points.shape == (70, 2)
     assert points.dtype == np.float32
     assert 0.5 <= face.score <= 1
     x, y = points.T
@@ -43,6 +46,9 @@ def test_points_lie_where_a_face_has_them(face: DetectedFace) -> None:
         assert y[brow].mean() < y[eye].min()
     assert y[36:48].max() < y[30] < y[33] < y[51] < y[57] < y[8]
     assert (y[[37, 38, 43, 44]] < y[[41, 40, 47, 46]]).all()  # upper lids over lower lids
+    for pupil, lids in ((68, slice(36, 42)), (69, slice(42, 48))):  # each between its lids
+        assert x[lids].min() < x[pupil] < x[lids].max()
+        assert y[lids].min() - 2 < y[pupil] < y[lids].max() + 2
     assert x[48] < x[60] < x[62] < x[64] < x[54]
     assert (y[[50, 51, 52]] < y[[61, 62, 63]]).all()
     assert (y[[65, 66, 67]] < y[[56, 57, 58]]).all()
@@ -50,10 +56,9 @@ def test_points_lie_where_a_face_has_them(face: DetectedFace) -> None:
 
 def test_a_mirrored_face_gives_mirrored_points(detector: MeshDetector, photo: Image.Image, face: DetectedFace) -> None:
     mirrored = detector.detect(np.ascontiguousarray(np.asarray(photo)[:, ::-1]))[0].landmarks
-    flip = [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), 45, 44, 43, 42, 47, 46]
-    flip += [39, 38, 37, 36, 41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65]
-    expected = face.landmarks[flip] * np.array([-1, 1], np.float32) + np.array([photo.width, 0], np.float32)
+    expected = flip_points(face.landmarks, IBUG70, photo.width)
     assert measure_error(mirrored, expected) < 0.03
+    assert np.abs(mirrored[68:] - expected[68:]).max() < 0.01 * photo.width
 
 
 @pytest.mark.parametrize("quarter_turns", [1, 2, 3])
@@ -150,9 +155,59 @@ def test_the_table_has_68_rows_and_averages_pairs() -> None:
     assert reduced[2, 0] == (93 + 132) / 2
 
 
+class AmbiguousFace(MeshDetector):
+    """Has BlazeFace's candidates and scores made up: the first candidate passes for a face upside down."""
+
+    candidates: tuple[FaceCandidate, ...] = ()
+
+    def __init__(self) -> None:
+        super().__init__(MODELS / "mesh", threads=1)
+        self.wrong, self.right = (each.region for each in self.candidates)
+        self.faces.find_candidates = self.list_candidates  # type: ignore[method-assign]
+        self.faces.score_regions = self.score  # type: ignore[method-assign]
+
+    def list_candidates(self, picture: Picture, views: list[Region], factor: int = 1) -> list[FaceCandidate]:
+        return list(self.candidates)
+
+    def fit_mesh(self, picture: Picture, region: Region) -> tuple[NDArray[np.float32], float] | None:
+        return region.to_picture(np.random.default_rng(0).uniform(0.2, 0.8, (468, 2)).astype(np.float32)), 40.0
+
+    def score(self, picture: Picture, *regions: Region) -> list[float]:
+        first = np.hypot(regions[0].x - self.wrong.x, regions[0].y - self.wrong.y) < self.wrong.side / 4
+        return [0.0, 0.78] if first else [0.92, 0.0]
+
+
+def test_a_face_upside_down_comes_after_every_upright_one() -> None:
+    AmbiguousFace.candidates = (FaceCandidate(Region(70, 70, 60), 0.9), FaceCandidate(Region(180, 170, 90), 0.8))
+    picture = np.zeros((256, 256, 3), np.uint8)
+    found = AmbiguousFace().find_meshes(picture)
+    assert [face.score for face in found] == [0.92]  # the second candidate alone
+    assert found[0].points[:, 0].mean() > 130
+
+
+def test_following_asks_blazeface_only_where_told_to(
+    detector: MeshDetector, photo: Image.Image, face: DetectedFace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    score_regions = detector.faces.score_regions
+    monkeypatch.setattr(
+        detector.faces, "score_regions", lambda *given: (asked.append(len(given)), score_regions(*given))[1]
+    )
+    picture = np.asarray(photo)
+    assert face.region is not None
+    quick = detector.follow(picture, face.region, check=False)
+    assert not asked
+    checked = detector.follow(picture, face.region)
+    assert len(asked) == 1
+    assert quick is not None
+    assert checked is not None
+    np.testing.assert_array_equal(quick.landmarks, checked.landmarks)
+    assert measure_error(quick.landmarks, face.landmarks) < 0.01
+
+
 def test_load_detector_gives_the_mesh() -> None:
     loaded = load_detector("mesh", MODELS)
-    assert (loaded.name, loaded.scheme) == ("mesh", "ibug68")
+    assert (loaded.name, loaded.scheme) == ("mesh", "ibug70")
 
 
 def test_unknown_names_and_missing_networks_are_explained(tmp_path: Path) -> None:

@@ -11,20 +11,25 @@ from shared.detectors import DetectedFace
 from shared.detectors.mesh import MeshDetector
 from shared.detectors.protocol import FollowingDetector
 from shared.detectors.region import Region
-from shared.detectors.tracker import FaceTracker
+from shared.detectors.tracker import FaceTracker, turned_over
 from tests.fixtures.painted import PaintedDetector, paint_people
 
 MODELS = Path(__file__).parents[3] / "models"
 
 
 class CountingMesh(MeshDetector):
-    """Counts the frames that were searched whole."""
+    """Counts the frames that were searched, whole and in part."""
 
     searched = 0
+    redetected = 0
 
     def detect(self, image: NDArray[np.uint8]) -> list[DetectedFace]:
         self.searched += 1
         return super().detect(image)
+
+    def redetect(self, image: NDArray[np.uint8], near: Region | None, attempt: int) -> list[DetectedFace]:
+        self.redetected += 1
+        return super().redetect(image, near, attempt)
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +61,14 @@ def test_a_moving_face_is_followed_as_exactly_as_it_is_found(mesh: CountingMesh)
 
 
 def test_a_face_that_goes_is_lost_at_once_and_found_again_elsewhere(mesh: CountingMesh) -> None:
-    tracker, mesh.searched = FaceTracker(mesh), 0
+    tracker, mesh.searched, mesh.redetected = FaceTracker(mesh), 0, 0
     assert tracker.find(show(("franck", 20, 60, 220))) is not None
     assert tracker.find(show()) is None
     assert tracker.find(show()) is None
     again = tracker.find(show(("franck", 230, 100, 220)))
     assert again is not None
     assert again.landmarks[:, 0].mean() > 280
-    assert mesh.searched == 4
+    assert (mesh.searched, mesh.redetected) == (1, 3)
 
 
 def test_a_frame_of_another_size_is_searched_anew(mesh: CountingMesh) -> None:
@@ -98,3 +103,18 @@ def test_a_detector_that_cannot_follow_is_asked_for_each_frame() -> None:
 def test_the_mesh_sees_no_face_on_a_wall(mesh: CountingMesh) -> None:
     assert isinstance(mesh, FollowingDetector)
     assert mesh.follow(show(), Region(150, 170, 160)) is None
+
+
+def test_a_small_face_is_found_again_within_a_few_frames(mesh: CountingMesh) -> None:
+    tracker = FaceTracker(mesh)
+    assert tracker.find(show(size=(1000, 800))) is None
+    frame = show(("franck", 820, 640, 110), size=(1000, 800))
+    assert any(tracker.find(frame) for _ in range(8))
+
+
+def test_a_face_does_not_turn_over_between_two_frames() -> None:
+    upright = Region(50, 50, 40, 0.1)
+    assert turned_over(Region(50, 50, 40, 0.1 + np.pi), upright)
+    assert turned_over(Region(50, 50, 40, -2.0), upright)
+    assert not turned_over(Region(52, 50, 40, 0.1 + 2 * np.pi - 0.5), upright)
+    assert not turned_over(None, upright)
