@@ -1,4 +1,4 @@
-"""The way from landmarks or a picture to the target's face: the face_service holds the networks and knows nothing of HTTP."""
+"""The way from landmarks or a picture to the target's face: it holds the networks and knows nothing of HTTP."""
 
 import asyncio
 import time
