@@ -5,8 +5,6 @@ same entries in the same order each time.
 """
 
 import hashlib
-import zipfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +13,10 @@ from typing import Protocol
 import av
 import av.error
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from tqdm import tqdm
 
 from shared.bundle import hash_file
-from shared.detectors import LandmarkDetector
-from shared.detectors.region import Region, cut_region, measure_angle
-from shared.landmarks import Points, Scheme, get_scheme
+from shared.landmarks import Points
 from shared.pixels import Image8
 from trainer.errors import SourceError
 
