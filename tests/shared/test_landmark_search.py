@@ -40,7 +40,7 @@ def test_one_point_far_off_is_refused_whichever_it_is(index: int, away: float, a
 @given(st.floats(0, 3.2), st.floats(1e-2, 1e4), arrays(np.float64, 68, elements=st.floats(-1, 1)))
 def test_points_on_a_line_are_refused(angle: float, scale: float, along: np.ndarray) -> None:
     line = along[:, None] * scale * np.array([np.cos(angle), np.sin(angle)])
-    with pytest.raises(LandmarksError, match="one line|one spot|times as far off"):
+    with pytest.raises(LandmarksError, match=r"one line|one spot|times as far off"):
         check_points(line, IBUG68)
     squeezed = FACE64 @ np.outer([np.cos(angle), np.sin(angle)], [np.cos(angle), np.sin(angle)]) * scale
     with pytest.raises(LandmarksError, match="one line"):
@@ -49,11 +49,10 @@ def test_points_on_a_line_are_refused(angle: float, scale: float, along: np.ndar
 
 @QUICK
 @given(arrays(np.float64, (68, 2), elements=st.floats(allow_nan=True, allow_infinity=True)))
-def test_any_numbers_are_refused_in_words_or_have_a_crop(points: np.ndarray) -> None:
+def test_any_numbers_are_refused_or_have_a_crop(points: np.ndarray) -> None:
     try:
         crop = find_crop(check_points(points, IBUG68), RULE)
-    except LandmarksError as error:
-        assert str(error)
-    else:
-        assert np.isfinite([crop.x, crop.y, crop.side]).all()
-        assert crop.side > 0
+    except LandmarksError:
+        return
+    assert np.isfinite([crop.x, crop.y, crop.side]).all()
+    assert crop.side > 0
