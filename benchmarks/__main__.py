@@ -17,7 +17,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from service.inference.bundles import OnnxNetwork, Target, load_catalogue
+from service.inference.bundles import BundleFolder, Target
+from service.inference.network import OnnxNetwork
 from service.lifecycle import load_service_detector
 from service.media.images import decode_picture
 from service.settings import Settings
@@ -158,7 +159,7 @@ def main() -> int:
     if options.runs < 1 or options.threads < 1:
         parser.error("--runs and --threads must be at least 1")
 
-    catalogue = load_catalogue(options.models, "cpu", options.threads, require_gpu=False)
+    catalogue = BundleFolder(options.models, "cpu", options.threads).scan()
     if not catalogue.targets:
         print(f"There is no bundle to time in {options.models}; `make train` makes one.", file=sys.stderr)
         return 1

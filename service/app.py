@@ -17,7 +17,7 @@ from service.api.problems import install_handlers
 from service.api.routes import router
 from service.api.stream import Streams
 from service.api.stream import router as stream_router
-from service.lifecycle import Lifecycle, load_face_service
+from service.lifecycle import Lifecycle, follow_bundles, load_face_service, open_bundle_folder
 from service.media.jobs import Jobs
 from service.settings import Settings
 from shared.detectors import LandmarkDetector
@@ -75,6 +75,9 @@ async def _live(
     finally:
         lifecycle.draining = True
         await asyncio.gather(loading, return_exceptions=True)
+        if lifecycle.following is not None:
+            lifecycle.following.cancel()
+            await asyncio.gather(lifecycle.following, return_exceptions=True)
         await jobs.close()
         if lifecycle.face_service is not None:
             await asyncio.to_thread(lifecycle.face_service.close)
@@ -82,11 +85,13 @@ async def _live(
 
 async def _load(lifecycle: Lifecycle, jobs: Jobs, settings: Settings, detector: LandmarkDetector | None) -> None:
     try:
-        face_service = await asyncio.to_thread(load_face_service, settings, detector)
+        bundles = open_bundle_folder(settings)
+        face_service = await asyncio.to_thread(load_face_service, settings, detector, bundles)
         await jobs.start(face_service)
     except Exception:
         lifecycle.failure = "Loading failed; the service's log has the reason."
         logger.exception("loading failed")
         raise
     lifecycle.face_service = face_service
+    lifecycle.following = asyncio.create_task(follow_bundles(face_service, bundles))
     logger.info("ready: %d targets", len(face_service.catalogue.targets))

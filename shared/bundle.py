@@ -5,15 +5,16 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from shared.documents import write_document
-from shared.errors import BundleError
-from shared.geometry import CropRule
-from shared.landmarks import SCHEMES
+from shared.errors import BundleError, LandmarksError
+from shared.geometry import CropRule, find_crop
+from shared.landmarks import SCHEMES, check_points
 
 SCHEMA_VERSION: Final = 2
 MANIFEST_NAME = "bundle.json"
@@ -97,11 +98,16 @@ class BundleManifest(_Frozen):
     def _fits_together(self) -> "BundleManifest":
         if self.scheme not in SCHEMES:
             raise ValueError(f"unknown landmark scheme '{self.scheme}'; this version knows {sorted(SCHEMES)}")
-        count = SCHEMES[self.scheme].count
+        scheme = SCHEMES[self.scheme]
+        count = scheme.count
+        if max(self.crop.centre_points + self.crop.scale_points) >= count:
+            raise ValueError(f"the crop rule names points that scheme '{self.scheme}' of {count} does not have")
         named = {"neutral": self.neutral, "shape": self.shape}
         for label, face in (named | {f"preset {name}": each for name, each in self.presets.items()}).items():
-            if len(face) != count:
-                raise ValueError(f"{label} has {len(face)} points; scheme '{self.scheme}' has {count}")
+            try:
+                find_crop(check_points(face, scheme), self.crop)
+            except LandmarksError as error:
+                raise ValueError(f"{label}: {error}") from error
         points, picture = (None, count, 2), (None, 3, self.image_size, self.image_size)
         for label, spec, expected in (
             ("converter input", self.converter.input, points),
@@ -120,15 +126,30 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@dataclass(frozen=True)
+class Bundle:
+    """A whole bundle in memory: what was hashed is what is used. `sha256` is that of ``bundle.json``."""
+
+    manifest: BundleManifest
+    files: Mapping[str, bytes]
+    sha256: str
+
+
 def read_bundle(folder: Path) -> BundleManifest:
-    """Read a bundle's manifest and verify every file it names.
+    """A bundle's manifest, every file it names verified. Raises BundleError, as `load_bundle` does."""
+    return load_bundle(folder).manifest
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle's manifest and the files it names, each once, and verify them.
 
     Raises BundleError, saying what is wrong, for a missing or unreadable manifest, a schema newer or older than ours, a
     folder whose name is not the target's, a missing file, or bytes that do not match their hash.
     """
     path = folder / MANIFEST_NAME
     try:
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
+        text = data.decode("utf-8")
     except FileNotFoundError as error:
         raise BundleError(f"{folder.name}: no {MANIFEST_NAME}; export the target again.") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -152,13 +173,17 @@ def read_bundle(folder: Path) -> BundleManifest:
         raise BundleError(f"{folder.name}: {MANIFEST_NAME} is not valid at {where}: {first['msg']}") from error
     if manifest.target != folder.name:
         raise BundleError(f"{folder.name}: the manifest is that of '{manifest.target}'; folder and target must agree.")
+    files: dict[str, bytes] = {}
     for ref in (manifest.converter, manifest.tl2f, manifest.reference):
-        file = folder / ref.file
-        if not file.is_file():
-            raise BundleError(f"{folder.name}: the file {ref.file} is missing; export the target again.")
-        if hash_file(file) != ref.sha256:
+        try:
+            files[ref.file] = (folder / ref.file).read_bytes()
+        except FileNotFoundError as error:
+            raise BundleError(f"{folder.name}: the file {ref.file} is missing; export the target again.") from error
+        except OSError as error:
+            raise BundleError(f"{folder.name}: {ref.file} can't be read: {error}") from error
+        if hashlib.sha256(files[ref.file]).hexdigest() != ref.sha256:
             raise BundleError(f"{folder.name}: {ref.file} is damaged (its SHA-256 is not the manifest's).")
-    return manifest
+    return Bundle(manifest, files, hashlib.sha256(data).hexdigest())
 
 
 def write_manifest(manifest: BundleManifest, folder: Path) -> None:

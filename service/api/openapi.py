@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 
 from service.api.connection import VIDEO_PATH
 from service.api.schemas import Problem
+from service.inference.bundles import Catalogue
 from service.lifecycle import Lifecycle
 
 PICTURES = ("image/jpeg", "image/png", "image/webp")
@@ -24,9 +25,13 @@ REFUSALS = {
 class DocumentedAPI(FastAPI):
     """FastAPI with our OpenAPI document. `state.lifecycle` is set before the first request."""
 
+    _catalogue: Catalogue | None = None
+
     def openapi(self) -> dict[str, Any]:
-        """The document, built anew until a target is there to give the example."""
-        if self.openapi_schema is not None:
+        """The document, built anew when the targets change: one of them gives the example."""
+        face_service = self.state.lifecycle.face_service
+        catalogue = face_service and face_service.catalogue
+        if self.openapi_schema is not None and self._catalogue is catalogue:
             return self.openapi_schema
         document = get_openapi(title=self.title, version=self.version, description=self.description, routes=self.routes)
         schemas = document["components"]["schemas"]
@@ -45,7 +50,7 @@ class DocumentedAPI(FastAPI):
                 "neutral": {"summary": "The target's own neutral face", "value": example},
                 "calibrated": {"summary": "The same, the source's neutral face being known", "value": calibrated},
             }
-            self.openapi_schema = document
+            self.openapi_schema, self._catalogue = document, catalogue
         return document
 
 
@@ -73,6 +78,8 @@ def _describe_answers(path: str, method: str, responses: dict[str, Any]) -> None
     if path == VIDEO_PATH:
         statuses = statuses | {"507": "No room for the upload"}
     responses.pop("422", None)
+    if path == "/livez":
+        return
     for status, description in statuses.items():
         content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
         responses[status] = {"description": description, "content": content}

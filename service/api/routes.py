@@ -1,5 +1,6 @@
 """The endpoints: each translates HTTP to a call of the face_service, and its result to HTTP."""
 
+import hashlib
 from typing import Annotated
 
 import onnxruntime
@@ -23,6 +24,7 @@ from service.api.schemas import (
 )
 from service.api.schemes import SchemeOut, find_scheme
 from service.errors import MediaTypeError
+from service.inference.bundles import Target
 from service.inference.face_service import FaceService, SynthesisResult
 from service.lifecycle import Lifecycle
 from shared.bundle import BundleManifest
@@ -110,22 +112,30 @@ async def list_targets(face_service: StudioDep) -> TargetsOut:
     """The targets served, and those refused with the reason."""
     return TargetsOut(
         default=face_service.settings.default_target,
-        targets=[TargetOut.of(target.manifest) for target in face_service.catalogue.targets.values()],
+        targets=[TargetOut.of(target) for target in face_service.catalogue.targets.values()],
         damaged=[DamagedOut(id=name, reason=reason) for name, reason in face_service.catalogue.damaged.items()],
     )
 
 
-@router.get("/targets/{target_id}", tags=["targets"])
-async def show_target(target_id: str, face_service: StudioDep) -> BundleManifest:
+@router.get("/targets/{target_id}", response_model=BundleManifest, tags=["targets"])
+async def show_target(
+    target_id: str, request: Request, face_service: StudioDep, response: Response
+) -> BundleManifest | Response:
     """One target's whole manifest."""
-    return face_service.catalogue.find(target_id).manifest
+    target = face_service.catalogue.find(target_id)
+    if is_unchanged(request, target):
+        return Response(status_code=304, headers=describe_target(target))
+    response.headers.update(describe_target(target))
+    return target.manifest
 
 
 @router.get("/targets/{target_id}/reference", response_class=Response, tags=["targets"])
-async def show_reference(target_id: str, face_service: StudioDep) -> Response:
+async def show_reference(target_id: str, request: Request, face_service: StudioDep) -> Response:
     """One target's reference picture."""
     target = face_service.catalogue.find(target_id)
-    return Response(target.reference, media_type=target.reference_type)
+    if is_unchanged(request, target):
+        return Response(status_code=304, headers=describe_target(target))
+    return Response(target.reference, media_type=target.reference_type, headers=describe_target(target))
 
 
 @router.get("/schemes/{name}", tags=["targets"])
@@ -135,9 +145,8 @@ async def show_scheme(name: str) -> SchemeOut:
 
 
 @router.get("/livez", tags=["state"])
-async def check_life(lifecycle: StateDep) -> StateOut:
-    """The process answers; 503 where loading failed, so that whoever watches starts it anew."""
-    lifecycle.check_alive()
+async def check_life() -> StateOut:
+    """The process answers."""
     return StateOut(status="alive")
 
 
@@ -162,10 +171,28 @@ async def show_version(face_service: StudioDep) -> VersionOut:
 
 def answer_synthesis(portrait: SynthesisResult, wanted: str) -> Response:
     """The picture itself, or JSON that carries it; the headers are the same."""
-    headers = {"X-LandmarkGAN-Target": portrait.target, "Server-Timing": format_timings(portrait.stages)}
+    digest = hashlib.sha256(portrait.data).hexdigest()[:16]
+    headers = describe_target(portrait.target) | {"Server-Timing": format_timings(portrait.stages)}
+    headers["ETag"] = f'"{portrait.target.bundle[:16]}-{digest}"'  # of this picture, by that bundle
     if wanted == "json":
         return JSONResponse(SynthesisOut.of(portrait).model_dump(exclude_none=True), headers=headers)
     return Response(portrait.data, media_type=MEDIA_TYPES[portrait.output.format], headers=headers)
+
+
+def describe_target(target: Target) -> dict[str, str]:
+    """The headers that say by which bundle an answer was made; the ETag is of what the bundle itself holds."""
+    return {
+        "X-LandmarkGAN-Target": target.manifest.target,
+        "X-LandmarkGAN-Bundle": target.bundle,
+        "X-LandmarkGAN-Consent": target.consent,
+        "ETag": f'"{target.bundle}"',
+    }
+
+
+def is_unchanged(request: Request, target: Target) -> bool:
+    """Whether the client has what this bundle holds already."""
+    known = request.headers.get("if-none-match", "")
+    return target.bundle in known or known.strip() == "*"
 
 
 def format_timings(stages: dict[str, float]) -> str:

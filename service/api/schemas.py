@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal
 from fastapi import UploadFile
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
+from service.inference.bundles import Consent, Target
 from service.inference.face_service import DetectedFaces, Detection, Output, SynthesisResult
 from service.inference.synthesis import Units
 from service.media.images import PictureFormat
-from shared.bundle import BundleManifest, Measured
+from shared.bundle import Measured
 from shared.detectors import DetectedFace
 from shared.errors import LandmarksError
 from shared.geometry import Crop
@@ -159,6 +160,7 @@ class SynthesisOut(BaseModel):
     """The answer of /synthesize and /reenact where JSON is asked for."""
 
     target: str
+    bundle: str = Field(description="SHA-256 of the bundle that made it.")
     scheme: str
     picture: PictureOut
     landmarks: LandmarksOut
@@ -171,8 +173,9 @@ class SynthesisOut(BaseModel):
     def of(cls, portrait: SynthesisResult) -> "SynthesisOut":
         """The same portrait, its picture in base64."""
         return cls(
-            target=portrait.target,
-            scheme=portrait.scheme,
+            target=portrait.target.manifest.target,
+            bundle=portrait.target.bundle,
+            scheme=portrait.target.manifest.scheme,
             picture=PictureOut(
                 format=portrait.output.format,
                 width=portrait.width,
@@ -238,13 +241,16 @@ class TargetOut(BaseModel):
     points: int
     image_size: int
     licence: str
+    consent: Consent = Field(description="Whether the manifest names a record in which the person agreed.")
+    bundle: str = Field(description="SHA-256 of the bundle, which X-LandmarkGAN-Bundle repeats on all that it makes.")
     metrics: dict[str, Measured]
     manifest: str = Field(description="Path of the whole manifest.")
     reference: str = Field(description="Path of the reference picture.")
 
     @classmethod
-    def of(cls, manifest: BundleManifest) -> "TargetOut":
+    def of(cls, target: Target) -> "TargetOut":
         """The manifest in short."""
+        manifest = target.manifest
         return cls(
             id=manifest.target,
             display_name=manifest.display_name,
@@ -252,6 +258,8 @@ class TargetOut(BaseModel):
             points=len(manifest.neutral),
             image_size=manifest.image_size,
             licence=manifest.data.licence,
+            consent=target.consent,
+            bundle=target.bundle,
             metrics=dict(manifest.metrics),
             manifest=f"/targets/{manifest.target}",
             reference=f"/targets/{manifest.target}/reference",
@@ -259,7 +267,7 @@ class TargetOut(BaseModel):
 
 
 class DamagedOut(BaseModel):
-    """A bundle that is not served, and why."""
+    """A bundle that is not served, and why; its id may be served all the same, by the bundle that was there before."""
 
     id: str
     reason: str

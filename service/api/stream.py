@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from service.api.problems import SHOWN_CHARACTERS, SHOWN_ERRORS, ProblemResponse, answer_error, answer_unforeseen
 from service.api.schemas import to_milliseconds
 from service.errors import ForeignPageError, IdleError, OptionError, QueueFullError, ServiceError
+from service.inference.bundles import Target
 from service.inference.face_player import FacePlayer, compose
 from service.inference.face_service import FaceService, Output, Stopwatch, finish_face
 from service.lifecycle import Lifecycle
@@ -75,7 +76,7 @@ class Streams:
     """Counts the streams that are open."""
 
     def __init__(self, settings: Settings) -> None:
-        self.limit, self.origins = settings.max_streams, settings.allowed_origins
+        self.limit, self.origins = settings.max_streams, settings.stream_origins
         self.open = 0
 
     @contextmanager
@@ -154,9 +155,11 @@ class Stream:
 
     def _set_options(self, text: str) -> None:
         options = parse_options(text)
-        target = self.face_service.find_target(options.target)
-        self._performance = FacePlayer(self.face_service, target, options.face, options.convert, options.smoothing)
+        self._performance = self._begin(options, self.face_service.find_target(options.target))
         self._options = options
+
+    def _begin(self, options: StreamOptions, target: Target) -> FacePlayer:
+        return FacePlayer(self.face_service, target, options.face, options.convert, options.smoothing)
 
     def _keep(self, data: bytes) -> None:
         if self._options is None:
@@ -179,10 +182,13 @@ class Stream:
             assert frame is not None
             assert self._performance is not None
             assert self._options is not None
+            target = self.face_service.find_target(self._options.target)
+            if target is not self._performance.target:  # its bundle was exchanged: a stream may go on for hours
+                self._performance = self._begin(self._options, target)
             watch = Stopwatch()
             answer = await self._play(frame, self._performance, self._options, watch)
             self.answered += 1
-            await self._send(pack_answer(frame, answer, self.dropped, watch))
+            await self._send(pack_answer(frame, answer, target, self.dropped, watch))
             self.lifecycle.check_ready()  # a draining service ends its streams: they would go on for ever
 
     async def _play(self, frame: Frame, player: FacePlayer, options: StreamOptions, watch: Stopwatch) -> Answer:
@@ -239,7 +245,7 @@ def parse_options(text: str) -> StreamOptions:
     return options
 
 
-def pack_answer(frame: Frame, answer: Answer, dropped: int, watch: Stopwatch) -> bytes:
+def pack_answer(frame: Frame, answer: Answer, target: Target, dropped: int, watch: Stopwatch) -> bytes:
     """The length of the header as 4 bytes, big-endian; the header, JSON in UTF-8; the picture."""
     header: dict[str, Any] = {
         "frame": frame.number,
@@ -251,7 +257,7 @@ def pack_answer(frame: Frame, answer: Answer, dropped: int, watch: Stopwatch) ->
     if answer.reason is not None:
         header["reason"] = answer.reason
     if answer.data:
-        header |= {"width": answer.width, "height": answer.height}
+        header |= {"width": answer.width, "height": answer.height, "bundle": target.bundle}
     encoded = json.dumps(header).encode("ascii")
     return struct.pack(">I", len(encoded)) + encoded + answer.data
 

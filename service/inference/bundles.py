@@ -1,18 +1,19 @@
-"""The targets that can be served: every bundle of the models folder, opened, checked and run once."""
+"""The targets that can be served: bundles of the models folder, opened, checked and run once, as they come and go."""
 
 import logging
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 
 from service.errors import DamagedTargetError, StartError, UnknownTargetError, UnsupportedImageError
+from service.inference.network import GPU_PROVIDER, Network, OnnxNetwork, load_cuda_libraries
 from service.media.images import sniff_media_type
-from shared.bundle import MANIFEST_NAME, BundleManifest, OnnxFile, TensorSpec, read_bundle
+from shared.bundle import MANIFEST_NAME, Bundle, BundleManifest, load_bundle
 from shared.calibration import Calibration
 from shared.detectors import DETECTOR_NAMES
 from shared.errors import BundleError
@@ -22,50 +23,18 @@ from shared.tilt import TiltRange
 
 logger = logging.getLogger(__name__)
 
-GPU_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
+# A folder is exchanged by two renames, between which it is not there; only one that stays away is withdrawn.
+GAP_SECONDS = 0.8
+
+Consent = Literal["recorded", "none"]
+Signature = tuple[tuple[str, int, int, int, int], ...]
 
 
-class Network(Protocol):
-    """What a target needs of a runtime: one float32 array in, one out."""
-
-    providers: tuple[str, ...]
-
-    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The network's output for a batch of its inputs."""
-
-
-class OnnxNetwork:
-    """One ONNX file in ONNX Runtime, checked against its entry in the manifest."""
-
-    def __init__(self, data: bytes, spec: OnnxFile, device: str, threads: int) -> None:
-        """Raises BundleError where the file is no network of the declared names, types and shapes."""
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        wanted = [GPU_PROVIDER, CPU_PROVIDER] if device == "cuda" else [CPU_PROVIDER]
-        available = ort.get_available_providers()
-        try:
-            # From the bytes that were hashed: a file swapped meanwhile, or data outside the bundle, is never read.
-            self._session = ort.InferenceSession(data, options, [name for name in wanted if name in available])
-        except Exception as error:
-            reason = str(error).splitlines()[0]
-            raise BundleError(f"{spec.file}: ONNX Runtime can't open it: {reason}") from error
-        _check_tensors(spec.file, "input", self._session.get_inputs(), spec.input)
-        _check_tensors(spec.file, "output", self._session.get_outputs(), spec.output)
-        self._input, self._output = spec.input.name, spec.output.name
-        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
-
-    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The network's output for a batch of its inputs."""
-        output: NDArray[np.float32] = self._session.run([self._output], {self._input: batch})[0]
-        return output
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Target:
-    """One bundle, ready to run."""
+    """One bundle, ready to run. `bundle` is its hash: that of ``bundle.json``, which holds those of all its files."""
 
+    bundle: str
     manifest: BundleManifest
     reference: bytes
     reference_type: str
@@ -73,6 +42,11 @@ class Target:
     tl2f: Network
     calibration: Calibration
     tilt: TiltRange
+
+    @property
+    def consent(self) -> Consent:
+        """Whether the bundle names the record in which the person agreed."""
+        return "recorded" if (self.manifest.data.consent or "").strip() else "none"
 
     def convert(self, points: Points) -> Points:
         """Anyone's landmarks ``(B, N, 2)`` in crop units -> the target's, likewise."""
@@ -89,67 +63,124 @@ class Target:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What there is to serve, by target id; and what was refused, with the reason."""
+    """What there is to serve, by target id; and what was refused, with the reason.
 
-    targets: Mapping[str, Target]
-    damaged: Mapping[str, str]
+    An id can stand in both: a damaged bundle does not displace the one that is served.
+    """
+
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    damaged: Mapping[str, str] = field(default_factory=dict)
 
     def find(self, target_id: str) -> Target:
         """Raises UnknownTargetError, or DamagedTargetError with the reason."""
+        if target_id in self.targets:
+            return self.targets[target_id]
         if target_id in self.damaged:
             raise DamagedTargetError(self.damaged[target_id])
-        if target_id not in self.targets:
-            known = ", ".join(sorted(self.targets)) or "none"
-            raise UnknownTargetError("There is no target of this name.", f"One of the targets served: {known}.")
-        return self.targets[target_id]
+        known = ", ".join(sorted(self.targets)) or "none"
+        raise UnknownTargetError("There is no target of this name.", f"One of the targets served: {known}.")
 
 
-def load_catalogue(models_dir: Path, device: str, threads: int, require_gpu: bool) -> Catalogue:
-    """Open every bundle of the folder. A damaged one is logged and listed; the others serve on.
+class BundleFolder:
+    """The models folder, scanned again and again while its bundles come, change and go.
 
     A folder that a detector's name or a leading dot marks is none of a target's. Any other that holds ONNX files and no
-    manifest is a bundle that was never finished. Raises StartError where a GPU is required and not used.
+    manifest is a bundle that was never finished. A bundle that can't be served is logged and listed; the others, and
+    the one that was in its place, serve on.
     """
-    if device == "cuda":
-        load_cuda_libraries()
-    if require_gpu and GPU_PROVIDER not in ort.get_available_providers():
-        raise StartError(f"A GPU is required, but this ONNX Runtime has no {GPU_PROVIDER}; install onnxruntime-gpu.")
-    targets: dict[str, Target] = {}
-    damaged: dict[str, str] = {}
-    if not models_dir.is_dir():
-        logger.error("the models folder %s does not exist; no target is served", models_dir)
-    for folder in sorted(models_dir.iterdir()) if models_dir.is_dir() else ():
-        if not _holds_bundle(folder):
-            continue
+
+    def __init__(
+        self, models_dir: Path, device: str, threads: int, require_gpu: bool = False, require_consent: bool = False
+    ) -> None:
+        self.models_dir, self.device, self.threads = models_dir, device, threads
+        self.require_gpu, self.require_consent = require_gpu, require_consent
+        self._catalogue: Catalogue | None = None
+        self._tried: dict[str, Signature] = {}
+        self._missing_since: dict[str, float] = {}
+
+    def scan(self) -> Catalogue:
+        """What is there now; the same object as last time where nothing changed. Blocks; one call at a time.
+
+        Raises StartError, the first time alone, where a GPU is required and not used.
+        """
+        if self._catalogue is None:
+            self._check_runtime()
+        before = self._catalogue or Catalogue()
         try:
-            target = open_target(folder, device, threads)
-        except BundleError as error:
-            damaged[folder.name] = str(error)
-            logger.error("target refused: %s", error)
-            continue
-        if require_gpu and GPU_PROVIDER not in target.tl2f.providers:
-            raise StartError(f"A GPU is required, but {folder.name} runs on {', '.join(target.tl2f.providers)}.")
-        targets[folder.name] = target
-        logger.info("target %s runs on %s", folder.name, ", ".join(target.tl2f.providers))
-    return Catalogue(targets, damaged)
+            folders = {each.name: each for each in sorted(self.models_dir.iterdir()) if _holds_bundle(each)}
+        except OSError as error:  # a volume that is away for a moment takes no target with it
+            if self._catalogue is None:
+                logger.error("the models folder can't be read; no target is served: %s", error)
+                self._catalogue = before
+            return before
+        targets, damaged = dict(before.targets), dict(before.damaged)
+        self._withdraw(targets, damaged, set(folders))
+        for name, folder in folders.items():
+            signature = _sign(folder)
+            if not signature or self._tried.get(name) == signature:
+                continue
+            try:
+                target = self._open(folder, targets.get(name))
+            except BundleError as error:
+                if _sign(folder) != signature:  # still being written
+                    continue
+                damaged[name] = str(error)
+                logger.error("bundle refused%s: %s", ", the one before serves on" * (name in targets), error)
+            else:
+                damaged.pop(name, None)
+                targets[name] = target
+            self._tried[name] = signature
+        if self._catalogue is None or (targets, damaged) != (before.targets, before.damaged):
+            self._catalogue = Catalogue(targets, damaged)
+        return self._catalogue
+
+    def _check_runtime(self) -> None:
+        if self.device == "cuda":
+            load_cuda_libraries()
+        if self.require_gpu and GPU_PROVIDER not in ort.get_available_providers():
+            raise StartError(
+                f"A GPU is required, but this ONNX Runtime has no {GPU_PROVIDER}; install onnxruntime-gpu."
+            )
+
+    def _withdraw(self, targets: dict[str, Target], damaged: dict[str, str], present: set[str]) -> None:
+        """Take out what has been away for longer than an exchange takes."""
+        self._missing_since = {name: since for name, since in self._missing_since.items() if name not in present}
+        for name in (targets.keys() | damaged.keys()) - present:
+            if time.monotonic() - self._missing_since.setdefault(name, time.monotonic()) < GAP_SECONDS:
+                continue
+            if targets.pop(name, None) is not None:
+                logger.info("target %s is withdrawn: its bundle is gone", name)
+            damaged.pop(name, None)
+            self._tried.pop(name, None)
+
+    def _open(self, folder: Path, served: Target | None) -> Target:
+        """The folder's bundle, or the one that is `served` where they are the same. Raises BundleError."""
+        bundle = load_bundle(folder)
+        if served is not None and served.bundle == bundle.sha256:
+            return served
+        target = open_target(bundle, self.device, self.threads)
+        if self.require_consent and target.consent == "none":
+            raise BundleError(
+                f"{folder.name}: its manifest names no consent record, and this service serves none without "
+                "(LANDMARKGAN_REQUIRE_CONSENT)."
+            )
+        if self.require_gpu and GPU_PROVIDER not in target.tl2f.providers:
+            reason = f"A GPU is required, but {folder.name} runs on {', '.join(target.tl2f.providers)}."
+            raise BundleError(reason) if self._catalogue else StartError(reason)
+        logger.info("target %s runs on %s, bundle %s", folder.name, ", ".join(target.tl2f.providers), bundle.sha256)
+        return target
 
 
-def load_cuda_libraries() -> None:
-    """Load CUDA and cuDNN from the wheels of `onnxruntime-gpu[cuda,cudnn]`: the dynamic loader does not look there."""
-    preload = getattr(ort, "preload_dlls", None)  # since ONNX Runtime 1.21
-    if preload is not None and GPU_PROVIDER in ort.get_available_providers():
-        preload()
-
-
-def open_target(folder: Path, device: str, threads: int) -> Target:
-    """Verify one bundle, open its networks and run them once. Raises BundleError."""
-    manifest = read_bundle(folder)
+def open_target(bundle: Bundle, device: str, threads: int) -> Target:
+    """Open a bundle's networks, from the very bytes that were hashed, and run them once. Raises BundleError."""
+    manifest, files = bundle.manifest, bundle.files
     if (manifest.tl2f.output.low, manifest.tl2f.output.high) != PIXEL_RANGE:
-        raise BundleError(f"{folder.name}: pictures are expected in {PIXEL_RANGE}; export the target again.")
+        raise BundleError(f"{manifest.target}: pictures are expected in {PIXEL_RANGE}; export the target again.")
     try:
-        reference = (folder / manifest.reference.file).read_bytes()
-        converter, tl2f = ((folder / spec.file).read_bytes() for spec in (manifest.converter, manifest.tl2f))
+        reference = files[manifest.reference.file]
+        converter, tl2f = files[manifest.converter.file], files[manifest.tl2f.file]
         target = Target(
+            bundle=bundle.sha256,
             manifest=manifest,
             reference=reference,
             reference_type=sniff_media_type(reference),
@@ -159,8 +190,8 @@ def open_target(folder: Path, device: str, threads: int) -> Target:
             tilt=TiltRange(manifest),
         )
         _warm_up(target)
-    except (BundleError, UnsupportedImageError, OSError) as error:
-        raise BundleError(f"{folder.name}: {error}") from error
+    except (BundleError, UnsupportedImageError) as error:
+        raise BundleError(f"{manifest.target}: {error}") from error
     return target
 
 
@@ -170,15 +201,15 @@ def _holds_bundle(folder: Path) -> bool:
     return (folder / MANIFEST_NAME).exists() or any(folder.glob("*.onnx"))
 
 
-def _check_tensors(file: str, side: str, found: list[ort.NodeArg], spec: TensorSpec) -> None:
-    if len(found) != 1:
-        raise BundleError(f"{file} has {len(found)} {side}s; expected one, '{spec.name}'.")
-    tensor = found[0]
-    if tensor.name != spec.name or tensor.type != "tensor(float)":
-        raise BundleError(f"{file}: {side} is '{tensor.name}', {tensor.type}; expected '{spec.name}', tensor(float).")
-    shape = tuple(size if isinstance(size, int) else None for size in tensor.shape)
-    if shape != spec.shape:
-        raise BundleError(f"{file}: {side} has the shape {shape}; the manifest says {spec.shape}.")
+def _sign(folder: Path) -> Signature:
+    """What changes whenever a file of the folder does; empty where the folder is going at this moment."""
+    try:
+        states = [(each.name, each.stat()) for each in folder.iterdir()]
+    except OSError:
+        return ()
+    return tuple(
+        sorted((name, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for name, state in states)
+    )
 
 
 def _warm_up(target: Target) -> None:

@@ -22,9 +22,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Step(Generic[Item, Result]):
-    """A kind of work: `run` turns at most `batch` items into as many results, in order. Compared by identity."""
+    """A kind of work: `run` turns at most `batch` items into as many results, in order. Equal ones share a lane."""
 
     run: Callable[[Sequence[Item]], Sequence[Result]]
     batch: int

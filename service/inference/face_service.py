@@ -1,4 +1,4 @@
-"""The way from landmarks or a picture to the target's face: it holds the networks and knows nothing of HTTP."""
+"""The way from landmarks or a picture to the target's face; it knows nothing of HTTP."""
 
 import asyncio
 import time
@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -16,10 +15,10 @@ from service.errors import FaceIndexError, NoFaceError, OptionError, UnnamedTarg
 from service.inference.bundles import Catalogue, Target
 from service.inference.engine import Engine, Step
 from service.inference.synthesis import (
+    Animation,
     DrivingFace,
     Face,
     Units,
-    animate,
     find_source_neutral,
     place_landmarks,
     place_neutral,
@@ -75,8 +74,7 @@ class SynthesisResult:
     picture). `faces` counts the uploaded picture's; `face` is the one taken.
     """
 
-    target: str
-    scheme: str
+    target: Target
     data: bytes
     output: Output
     width: int
@@ -114,16 +112,16 @@ class FaceService:
     def __init__(
         self, settings: Settings, catalogue: Catalogue, detector: LandmarkDetector | None, engine: Engine
     ) -> None:
-        """Without a `detector`, targets are served from landmarks all the same, and pictures are refused."""
+        """Without a `detector`, targets are served from landmarks all the same, and pictures are refused.
+
+        The `catalogue` may be exchanged at any time: what is in work holds its target.
+        """
         self.settings = settings
         self.catalogue = catalogue
         self.detector = detector
         self.engine = engine
         self._pool = ThreadPoolExecutor(max(2, settings.threads), thread_name_prefix="pictures")
         self._pictures = asyncio.Semaphore(settings.pictures_at_once)
-        self._animations = {
-            name: Step(partial(animate, target), settings.max_batch) for name, target in catalogue.targets.items()
-        }
         self._detection: Step[NDArray[np.uint8], list[DetectedFace]] | None = None
         if detector is not None:
             self._detection = Step(lambda images: [detector.detect(image) for image in images], batch=1)
@@ -170,8 +168,7 @@ class FaceService:
             with watch.measure("encode"):
                 data, width, height = await self.in_pool(lambda: finish_face(face.picture, output))
         return SynthesisResult(
-            target=target.manifest.target,
-            scheme=target.manifest.scheme,
+            target=target,
             data=data,
             output=output,
             width=width,
@@ -217,10 +214,8 @@ class FaceService:
 
                 with watch.measure("encode"):
                     data, width, height = await self.in_pool(finish)
-        manifest = target.manifest
         return SynthesisResult(
-            target=manifest.target,
-            scheme=manifest.scheme,
+            target=target,
             data=data,
             output=output,
             width=width,
@@ -272,7 +267,7 @@ class FaceService:
 
     async def animate(self, target: Target, drive: DrivingFace, watch: Stopwatch) -> Face:
         """The target's face for one drive."""
-        outcome = await self.engine.submit(self._animations[target.manifest.target], drive)
+        outcome = await self.engine.submit(Step(Animation(target), self.settings.max_batch), drive)
         watch.add("queue", outcome.waited)
         watch.add("convert", outcome.result.convert_seconds)
         watch.add("synthesize", outcome.result.synthesize_seconds)

@@ -94,6 +94,16 @@ def place_neutral(faces: Sequence[ArrayLike], manifest: BundleManifest) -> Point
     return place_landmarks(neutral, manifest.scheme, manifest).points
 
 
+@dataclass(frozen=True)
+class Animation:
+    """`animate` of one target, as a step's work: two of one target are equal, so that its requests share a lane."""
+
+    target: Target
+
+    def __call__(self, drives: Sequence[DrivingFace]) -> list[Face]:
+        return animate(self.target, drives)
+
+
 def animate(target: Target, drives: Sequence[DrivingFace]) -> list[Face]:
     """One batch through the converter, where asked for, and TL2F, with each head's tilt within the target's range."""
     started = time.perf_counter()

@@ -13,6 +13,7 @@ from tiny_service import SHIFT, MarkedDetector, draw_faces, make_face, read_pict
 from service.inference.bundles import open_target
 from service.inference.synthesis import DrivingFace, animate, place_landmarks, place_neutral
 from service.settings import Settings
+from shared.bundle import load_bundle
 from shared.expression import measure_expression
 from shared.landmarks import IBUG68, WFLW98, Points
 from shared.neutral import find_neutral
@@ -177,7 +178,7 @@ async def test_the_documented_example_is_the_target_at_rest(settings: Settings) 
 
 
 def test_a_batch_may_mix_sources_that_are_known_and_not(models: Path) -> None:
-    target = open_target(models / "ada", "cpu", 1)
+    target = open_target(load_bundle(models / "ada"), "cpu", 1)
     points = place_landmarks(open_lips(FACE, 0.04), None, target.manifest).points
     neutral = place_neutral([FACE], target.manifest)
     drives = [
@@ -231,7 +232,7 @@ async def test_what_the_detector_finds_in_real_pictures_goes_into_a_real_target(
 
 
 def test_the_neutral_face_that_a_live_source_keeps_is_in_crop_units(models: Path) -> None:
-    manifest = open_target(models / "ada", "cpu", 1).manifest
+    manifest = open_target(load_bundle(models / "ada"), "cpu", 1).manifest
     faces = [open_lips(FACE, 0.01 * number) * 200 + 30 * number for number in range(6)]
     placed = np.stack([place_landmarks(face, None, manifest).points for face in faces])
     np.testing.assert_allclose(place_neutral(faces, manifest), find_neutral(placed, IBUG68), atol=5e-3)

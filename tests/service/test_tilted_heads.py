@@ -7,6 +7,7 @@ import pytest
 
 from service.inference.bundles import open_target
 from service.inference.synthesis import DrivingFace, animate, place_landmarks
+from shared.bundle import load_bundle
 from shared.detectors import load_detector
 from shared.expression import measure_expression
 from shared.landmarks import IBUG68, Points
@@ -20,7 +21,7 @@ ANGLES = (-0.7, 0.0, 0.5)
 @pytest.mark.parametrize("name", TARGETS)
 @pytest.mark.parametrize("how", ["straight", "converted", "calibrated"])
 def test_the_face_is_tilted_as_the_source_is(name: str, how: str) -> None:
-    target, detector = open_target(MODELS / name, "cpu", 1), load_detector("mesh", MODELS, 1)
+    target, detector = open_target(load_bundle(MODELS / name), "cpu", 1), load_detector("mesh", MODELS, 1)
     face = np.array(target.manifest.neutral, np.float32)
     calm = np.array(target.manifest.shape, np.float32) if how == "calibrated" else None
     tilted = turn(np.stack([face] * len(ANGLES)), np.array(ANGLES, np.float32))

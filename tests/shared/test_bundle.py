@@ -22,6 +22,8 @@ from shared.bundle import (
 from shared.errors import BundleError
 from shared.geometry import CropRule
 
+FACE = tuple((0.5 + 0.003 * index, 0.25 + 0.0001 * index**2) for index in range(68))
+
 
 def write_bundle(folder: Path) -> BundleManifest:
     """A bundle whose networks are a few bytes: reading it opens no network."""
@@ -43,9 +45,9 @@ def write_bundle(folder: Path) -> BundleManifest:
         converter=refer("converter.onnx", points),
         tl2f=refer("tl2f.onnx", picture),
         reference=FileRef(file="reference.jpg", sha256=hash_file(folder / "reference.jpg")),
-        neutral=((0.5, 0.25),) * 68,
-        shape=((0.5, 0.5),) * 68,
-        presets={"smile": ((0.25, 0.5),) * 68},
+        neutral=FACE,
+        shape=FACE,
+        presets={"smile": FACE},
         detector="mesh",
         data=TrainingData(description="clip", licence="Apache-2.0", consent=None, frames={"train": 3}),
         metrics={"psnr": Measured(value=25.5, split="test", frames=7)},
@@ -114,10 +116,13 @@ def test_no_manifest_and_no_json(folder: Path) -> None:
         ({"target": "bob"}, "manifest is that of 'bob'"),
         ({"target": "../ada"}, "not valid at target"),
         ({"scheme": "iris70"}, "unknown landmark scheme 'iris70'"),
-        ({"neutral": [[0, 0]] * 67}, "neutral has 67 points"),
-        ({"shape": [[0, 0]] * 69}, "shape has 69 points"),
+        ({"neutral": [[0, 0]] * 67}, "neutral: .* 67 were given"),
+        ({"shape": [[0, 0]] * 69}, "shape: .* 69 were given"),
+        ({"neutral": [[0, 0]] * 68}, "neutral: .* one spot"),
+        ({"shape": [[0.5, 0.5]] * 68}, "shape: .* one spot"),
+        ({"crop": {"centre_points": [0, 68], "scale_points": [2, 3], "factor": 4, "drop": 0}}, "the crop rule names"),
         ({"shape": [[0, float("nan")]] * 68}, "not valid at shape.0.1"),
-        ({"presets": {"neutral": [[0, 0]] * 68, "smile": []}}, "preset smile has 0 points"),
+        ({"presets": {"neutral": FACE, "smile": []}}, "preset smile: "),
         ({"presets": {"../smile": [[0, 0]] * 68}}, r"not valid at presets\.\.\./smile"),
         ({"image_size": 64}, "tl2f output has the shape"),
         ({"reference": {"file": "../../etc/passwd", "sha256": "0" * 64}}, "not valid at reference.file"),

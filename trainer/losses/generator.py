@@ -1,7 +1,7 @@
 """What Theta is asked for in a step, and what its answer is held to (eq. 2, 3 and 6).
 
-`GeneratorLosses.set` makes an exercise of a batch, `compare` has the terms of the pictures made but D's, `judge` is
-what D learns from, and `convince` what Theta learns from D.
+`GeneratorLosses.set` makes an exercise of a batch, `compare` has the terms of the pictures made but D's, `judge` is what D
+learns from, and `convince` what Theta learns from D.
 """
 
 from collections.abc import Callable

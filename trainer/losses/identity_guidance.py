@@ -1,7 +1,7 @@
 """Whose face a picture shows, with a gradient: a face-recognition network, its weights held fixed.
 
-It is another network than dlib's, which measures identity (`trainer.evaluation.recognition`): a measure that is learned
-from measures nothing.
+It is another network than dlib's, which measures identity (`trainer.evaluation.recognition`): a measure that is learned from
+measures nothing.
 """
 
 from dataclasses import dataclass

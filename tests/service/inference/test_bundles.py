@@ -9,12 +9,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import helper
-from tiny_service import SIZE, make_converter, make_face, make_model, make_tl2f, write_bundle
+from onnx import TensorProto, helper
+from tiny_service import SHIFT, SIZE, make_converter, make_face, make_model, make_tl2f, write_bundle
 
 from service.errors import DamagedTargetError, StartError, UnknownTargetError
-from service.inference.bundles import load_catalogue, load_cuda_libraries
-from shared.bundle import hash_file
+from service.inference.bundles import BundleFolder, open_target
+from service.inference.network import load_cuda_libraries
+from shared.bundle import hash_file, load_bundle
 
 
 def edit_manifest(folder: Path, **changes: Any) -> None:
@@ -25,7 +26,7 @@ def edit_manifest(folder: Path, **changes: Any) -> None:
 
 def load_reason(models: Path, target: str) -> str:
     """Why a target is refused; asserts that `good` serves on."""
-    catalogue = load_catalogue(models, "cpu", 1, require_gpu=False)
+    catalogue = BundleFolder(models, "cpu", 1).scan()
     assert "good" in catalogue.targets
     assert target not in catalogue.targets
     return catalogue.damaged[target]
@@ -40,7 +41,7 @@ def shelf(tmp_path: Path) -> Path:
 
 
 def test_whole_bundles_are_served(shelf: Path) -> None:
-    catalogue = load_catalogue(shelf, "cpu", 1, require_gpu=False)
+    catalogue = BundleFolder(shelf, "cpu", 1).scan()
     assert sorted(catalogue.targets) == ["bad", "good"]
     target = catalogue.find("good")
     assert target.tl2f.providers == ("CPUExecutionProvider",)
@@ -90,7 +91,7 @@ def test_folders_that_are_no_targets(shelf: Path) -> None:
     shutil.copytree(shelf / "bad", shelf / ".bad.part")
     (shelf / "notes").mkdir()
     (shelf / "README.md").write_text("models")
-    catalogue = load_catalogue(shelf, "cpu", 1, require_gpu=False)
+    catalogue = BundleFolder(shelf, "cpu", 1).scan()
     assert (sorted(catalogue.targets), catalogue.damaged) == (["bad", "good"], {})
 
 
@@ -163,7 +164,7 @@ def test_reference_that_is_no_picture(shelf: Path) -> None:
 
 def test_targets_are_found_or_refused_by_name(shelf: Path) -> None:
     (shelf / "bad" / "tl2f.onnx").unlink()
-    catalogue = load_catalogue(shelf, "cpu", 1, require_gpu=False)
+    catalogue = BundleFolder(shelf, "cpu", 1).scan()
     with pytest.raises(DamagedTargetError, match=r"tl2f\.onnx"):
         catalogue.find("bad")
     with pytest.raises(UnknownTargetError) as caught:
@@ -176,9 +177,9 @@ def test_cuda_libraries_are_loaded_from_their_wheels_for_cuda_alone(
 ) -> None:
     loaded: list[str] = []
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: loaded.append("cuda"))
-    load_catalogue(models, "cpu", 1, require_gpu=False)
+    BundleFolder(models, "cpu", 1).scan()
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    load_catalogue(models, "cuda", 1, require_gpu=False)
+    BundleFolder(models, "cuda", 1).scan()
     assert loaded == []  # a CPU build has nothing to load
     monkeypatch.setattr(
         onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -190,10 +191,33 @@ def test_cuda_libraries_are_loaded_from_their_wheels_for_cuda_alone(
 def test_gpu_required_and_missing(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(StartError, match="onnxruntime-gpu"):
-        load_catalogue(shelf, "cuda", 1, require_gpu=True)
-    assert load_catalogue(shelf, "cuda", 1, require_gpu=False).find("good").tl2f.providers == ("CPUExecutionProvider",)
+        BundleFolder(shelf, "cuda", 1, require_gpu=True).scan()
+    assert BundleFolder(shelf, "cuda", 1).scan().find("good").tl2f.providers == ("CPUExecutionProvider",)
 
 
 def test_no_models_folder(tmp_path: Path) -> None:
-    catalogue = load_catalogue(tmp_path / "nowhere", "cpu", 1, require_gpu=False)
+    catalogue = BundleFolder(tmp_path / "nowhere", "cpu", 1).scan()
     assert (catalogue.targets, catalogue.damaged) == ({}, {})
+
+
+def test_weights_outside_the_bundle_are_never_read(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime would look for them in the working directory."""
+    outside = shelf / "README.md"
+    outside.write_bytes(np.full((68, 2), 0.25, np.float32).tobytes())
+    monkeypatch.chdir(shelf)
+    for place in ("README.md", str(outside), "../README.md", "bad/../README.md"):
+        model = make_converter()
+        model.graph.initializer.pop()
+        outer = model.graph.initializer.add(
+            name="shift", dims=[68, 2], data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL
+        )
+        outer.external_data.add(key="location", value=place)
+        spoil_network(shelf / "bad", "converter", model)
+        assert "converter.onnx: ONNX Runtime can't open it" in load_reason(shelf, "bad")
+
+
+def test_the_bytes_that_were_hashed_are_those_that_run(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = load_bundle(shelf / "good")
+    shutil.copyfile(shelf / "good" / "tl2f.onnx", shelf / "good" / "converter.onnx")  # swapped behind the check's back
+    points = make_face()[None]
+    np.testing.assert_allclose(open_target(bundle, "cpu", 1).convert(points), points + SHIFT)

@@ -14,7 +14,7 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 
 from service.errors import StorageError, UnsupportedVideoError, VideoDamagedError, VideoTooLargeError
-from service.inference.bundles import load_catalogue
+from service.inference.bundles import BundleFolder
 from service.inference.engine import Engine
 from service.inference.face_service import FaceService
 from service.media.clip_renderer import Progress, RenderOptions, render_clip
@@ -45,7 +45,7 @@ class GatedDetector(PaintedDetector):
 
 
 def make_studio(settings: Settings, detector: PaintedDetector) -> FaceService:
-    return FaceService(settings, load_catalogue(settings.models_dir, "cpu", 1, False), detector, Engine(4))
+    return FaceService(settings, BundleFolder(settings.models_dir, "cpu", 1).scan(), detector, Engine(4))
 
 
 @pytest.fixture

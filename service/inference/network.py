@@ -1,0 +1,72 @@
+"""Networks in ONNX Runtime: opened from bytes alone, on the device that is asked for."""
+
+import tempfile
+from typing import Protocol
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from shared.bundle import OnnxFile, TensorSpec
+from shared.errors import BundleError
+
+GPU_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
+
+
+class Network(Protocol):
+    """What a target needs of a runtime: one float32 array in, one out."""
+
+    providers: tuple[str, ...]
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The network's output for a batch of its inputs."""
+
+
+class OnnxNetwork:
+    """One ONNX file in ONNX Runtime, checked against its entry in the manifest."""
+
+    def __init__(self, data: bytes, spec: OnnxFile, device: str, threads: int) -> None:
+        """Raises BundleError where the bytes are no whole network of the declared names, types and shapes."""
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.load_model_format", "ONNX")
+        wanted = [GPU_PROVIDER, CPU_PROVIDER] if device == "cuda" else [CPU_PROVIDER]
+        available = ort.get_available_providers()
+        try:
+            # A model may keep its weights in other files, which ONNX Runtime would look for in the working directory:
+            # it is sent to an empty folder, so that nothing but the bytes that were hashed is ever read.
+            with tempfile.TemporaryDirectory() as empty:
+                options.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
+                self._session = ort.InferenceSession(data, options, [name for name in wanted if name in available])
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            raise BundleError(f"{spec.file}: ONNX Runtime can't open it: {reason}") from error
+        _check_tensors(spec.file, "input", self._session.get_inputs(), spec.input)
+        _check_tensors(spec.file, "output", self._session.get_outputs(), spec.output)
+        self._input, self._output = spec.input.name, spec.output.name
+        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The network's output for a batch of its inputs."""
+        output: NDArray[np.float32] = self._session.run([self._output], {self._input: batch})[0]
+        return output
+
+
+def load_cuda_libraries() -> None:
+    """Load CUDA and cuDNN from the wheels of `onnxruntime-gpu[cuda,cudnn]`: the dynamic loader does not look there."""
+    preload = getattr(ort, "preload_dlls", None)  # since ONNX Runtime 1.21
+    if preload is not None and GPU_PROVIDER in ort.get_available_providers():
+        preload()
+
+
+def _check_tensors(file: str, side: str, found: list[ort.NodeArg], spec: TensorSpec) -> None:
+    if len(found) != 1:
+        raise BundleError(f"{file} has {len(found)} {side}s; expected one, '{spec.name}'.")
+    tensor = found[0]
+    if tensor.name != spec.name or tensor.type != "tensor(float)":
+        raise BundleError(f"{file}: {side} is '{tensor.name}', {tensor.type}; expected '{spec.name}', tensor(float).")
+    shape = tuple(size if isinstance(size, int) else None for size in tensor.shape)
+    if shape != spec.shape:
+        raise BundleError(f"{file}: {side} has the shape {shape}; the manifest says {spec.shape}.")
