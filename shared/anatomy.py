@@ -12,15 +12,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.landmarks import CONVERSIONS, IBUG68, Scheme, pick
+from shared.landmarks import CONVERSIONS, IBUG68, IBUG70, Scheme
 
-# What a person would take hold of, from the groups of any scheme.
+# What a person would take hold of, from the groups that a scheme has.
 FEATURES: Final[Mapping[str, tuple[str, ...]]] = {
     "jaw": ("jaw",),
     "right_brow": ("right_brow",),
     "left_brow": ("left_brow",),
-    "right_eye": ("right_eye",),
-    "left_eye": ("left_eye",),
+    "right_eye": ("right_eye", "right_pupil"),
+    "left_eye": ("left_eye", "left_pupil"),
     "nose": ("nose_bridge", "nose_base"),
     "mouth": ("outer_lips", "inner_lips"),
 }
@@ -33,13 +33,16 @@ class Motion:
     """One expression: `points` ``(N, 2)`` is how far each point moves per unit.
 
     A unit is a change by one distance between the eyes' centres: of the gap between lips or lids, of the brows' height,
-    of the mouth's width. A neutral face is at 0; `low` and `high` are how far faces go.
+    of the mouth's width, of the pupils' place. A neutral face is at 0; `low` and `high` are how far faces go.
+    `reading` ``(N, 2)`` tells how far a face has gone: the sum of its products with the points' offsets from neutral.
+    It looks at the motion's own feature alone, and is 0 for every other motion.
     """
 
     name: str
     low: float
     high: float
     points: NDArray[np.float64]
+    reading: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ class Anatomy:
     motions: tuple[Motion, ...]
 
 
-# The tables are of ibug68 and name the points of the right half and the middle; the left half mirrors them.
+# The tables are of ibug70 and name the points of the right half and the middle; the left half mirrors them. 68 is
+# the right pupil.
 
 # The median of the face mesh's own depth over 180 frames of three people and 13 photos of others, each face turned onto
 # their mean; a face differs from it by 0.02 in the mean. Zero is the mean of the points that no expression moves.
@@ -60,7 +64,7 @@ _DEPTH: Final[Half] = {
     **{8: (-0.09,), 17: (-0.37,), 18: (-0.26,), 19: (-0.17,), 20: (-0.09,), 21: (-0.05,), 27: (-0.02,), 28: (0.11,)},
     **{29: (0.32,), 30: (0.42,), 31: (0.03,), 32: (0.14,), 33: (0.16,), 36: (-0.37,), 37: (-0.27,), 38: (-0.24,)},
     **{39: (-0.29,), 40: (-0.25,), 41: (-0.28,), 48: (-0.12,), 49: (0.08,), 50: (0.17,), 51: (0.19,), 57: (0.12,)},
-    **{58: (0.11,), 59: (0.04,), 60: (-0.09,), 61: (0.05,), 62: (0.10,), 66: (0.09,), 67: (0.04,)},
+    **{58: (0.11,), 59: (0.04,), 60: (-0.09,), 61: (0.05,), 62: (0.10,), 66: (0.09,), 67: (0.04,), 68: (-0.26,)},
 }
 
 # (dx, dy) of each point that moves. After regressions of the sample videos' frames, turned to face the camera, on the
@@ -85,60 +89,93 @@ _BROWS_UP: Final[Half] = {
     **{17: (-0.04, -0.82), 18: (-0.03, -0.98), 19: (-0.01, -1.07), 20: (0.01, -1.09), 21: (0.02, -1.04)},
     **{37: (0, -0.05), 38: (0, -0.05)},
 }
-_EYE_OPEN: Final[Half] = {37: (0, -0.77), 38: (0, -0.75), 40: (0, 0.24), 41: (0, 0.24)}
+# A lid's share of a pupil: in the sample videos' frames it goes up by a quarter of what the gap grows.
+_EYE_OPEN: Final[Half] = {37: (0, -0.77), 38: (0, -0.75), 40: (0, 0.24), 41: (0, 0.24), 68: (0, -0.25)}
 
 
 def describe(scheme: Scheme) -> Anatomy:
-    """The anatomy of a scheme: ibug68's tables, or their like on the scheme that converts to it.
+    """The anatomy of a scheme: ibug70's tables, or their like on the scheme that converts to or from it.
 
-    Raises KeyError for a scheme that has no conversion to ibug68.
+    Raises KeyError for a scheme that has neither conversion. One without pupils has no gaze.
     """
-    right = np.zeros((IBUG68.count, 2))
-    for point, (dx, dy) in _EYE_OPEN.items():
-        right[point] = dx, dy
-    left = right[list(IBUG68.flip)] * (-1, 1)
-    motions = (
-        ("mouth_open", -0.05, 0.35, _mirror(_MOUTH_OPEN, 2)),
-        ("smile", -0.1, 0.25, _mirror(_SMILE, 2)),
-        ("pout", -0.1, 0.2, _mirror(_POUT, 2)),
-        ("brows_up", -0.06, 0.1, _mirror(_BROWS_UP, 2)),
-        ("right_eye_open", -0.15, 0.05, right),
-        ("left_eye_open", -0.15, 0.05, left),
-    )
+    right = np.zeros((IBUG70.count, 2))
+    for point, shift in _EYE_OPEN.items():
+        right[point] = shift
+    left = right[list(IBUG70.flip)] * (-1, 1)
+    across, down = np.zeros((2, IBUG70.count, 2))
+    across[[68, 69]], down[[68, 69]] = (1, 0), (0, 1)
+    rows = [
+        ("mouth_open", -0.05, 0.35, _mirror(_MOUTH_OPEN, 2), _part(*IBUG70.openings["mouth"])),
+        ("smile", -0.1, 0.25, _mirror(_SMILE, 2), _part((48, 54), (51, 62))),
+        ("pout", -0.1, 0.2, _mirror(_POUT, 2), _part((48,), (54,))[:, ::-1]),
+        ("brows_up", -0.06, 0.1, _mirror(_BROWS_UP, 2), _part((*range(17, 27),), ())),
+        ("right_eye_open", -0.15, 0.05, right, _part(*IBUG70.openings["right_eye"])),
+        ("left_eye_open", -0.15, 0.05, left, _part(*IBUG70.openings["left_eye"])),
+    ]
+    if scheme.pupils is not None:
+        gaze = _part((*range(36, 48),), (68, 69))  # where the pupils are in their lids
+        rows += [("gaze_across", -0.08, 0.08, across, gaze[:, ::-1]), ("gaze_down", -0.05, 0.05, down, gaze)]
+    moves = np.array([row[3] for row in rows]).reshape(len(rows), -1)  # (K, 140)
+    looks = np.array([row[4] for row in rows]).reshape(len(rows), -1)
+    # Each look answers to several motions: solved for, so that each reading answers to its own.
+    readings = np.linalg.solve(looks @ moves.T, looks)
     return Anatomy(
-        features={name: pick(scheme, groups) for name, groups in FEATURES.items()},
+        features={
+            name: tuple(point for group in groups for point in scheme.groups.get(group, ()))
+            for name, groups in FEATURES.items()
+        },
         depth=_carry(_mirror(_DEPTH, 1), scheme)[:, 0],
-        motions=tuple(Motion(name, low, high, _carry(points, scheme)) for name, low, high, points in motions),
+        motions=tuple(
+            Motion(name, low, high, _carry(points, scheme), _place(reading.reshape(-1, 2), scheme))
+            for (name, low, high, points, _), reading in zip(rows, readings, strict=True)
+        ),
     )
 
 
 def _mirror(half: Half, width: int) -> NDArray[np.float64]:
-    """A table of the right half and the middle -> ``(68, width)``; mirroring changes the sign of dx alone."""
-    table = np.zeros((IBUG68.count, width))
+    """A table of the right half and the middle -> ``(70, width)``; mirroring changes the sign of dx alone."""
+    table = np.zeros((IBUG70.count, width))
     signs = (-1, 1) if width == 2 else (1,)
     for point, values in half.items():
-        table[IBUG68.flip[point]] = np.multiply(values, signs)
+        table[IBUG70.flip[point]] = np.multiply(values, signs)
         table[point] = values
     return table
 
 
-def _carry(table: NDArray[np.float64], scheme: Scheme) -> NDArray[np.float64]:
-    """Rows of ibug68 -> rows of `scheme`: its own points where they are ibug68's, else between these on their stroke.
+def _part(upper: tuple[int, ...], lower: tuple[int, ...]) -> NDArray[np.float64]:
+    """The weights ``(70, 2)`` whose sum over points is how far below the `upper` ones the `lower` ones lie."""
+    weights = np.zeros((IBUG70.count, 2))
+    for points, sign in ((upper, -1), (lower, 1)):
+        if points:
+            weights[list(points), 1] = sign / len(points)
+    return weights
 
-    What lies on no stroke, such as a pupil, goes with the mean of its group.
-    """
-    if scheme is IBUG68:
-        return table
-    known = dict(zip(CONVERSIONS[scheme.name, IBUG68.name], table, strict=True))
-    carried = np.full((scheme.count, table.shape[1]), np.nan)
+
+def _carry(table: NDArray[np.float64], scheme: Scheme) -> NDArray[np.float64]:
+    """Rows of ibug70 -> rows of `scheme`: its own points where they are ibug70's, else between these on a stroke."""
+    if scheme.name == IBUG68.name:
+        return table[list(CONVERSIONS[IBUG70.name, IBUG68.name])]
+    known = dict(zip(_find_rows(scheme), table, strict=True))
+    carried = np.zeros((scheme.count, table.shape[1]))
     for stroke, closed in scheme.strokes:
         at = [place for place, point in enumerate(stroke) if point in known]
         rows = np.array([known[stroke[place]] for place in at])  # (k, width)
         period = len(stroke) if closed else None
         for column in range(table.shape[1]):
             carried[list(stroke), column] = np.interp(range(len(stroke)), at, rows[:, column], period=period)
-    for group in scheme.groups.values():
-        rows = carried[list(group)]
-        rows[np.isnan(rows).all(axis=1)] = np.nanmean(rows, axis=0)
-        carried[list(group)] = rows
+    carried[list(known)] = table
     return carried
+
+
+def _place(weights: NDArray[np.float64], scheme: Scheme) -> NDArray[np.float64]:
+    """Weights of ibug70's points -> the same weights on `scheme`'s points in their places, and none on its others."""
+    if scheme.name == IBUG68.name:
+        return weights[list(CONVERSIONS[IBUG70.name, IBUG68.name])]
+    placed = np.zeros((scheme.count, 2))
+    placed[list(_find_rows(scheme))] = weights
+    return placed
+
+
+def _find_rows(scheme: Scheme) -> tuple[int, ...]:
+    """Where each point of ibug70 is in a scheme that has all of them."""
+    return tuple(range(IBUG70.count)) if scheme.name == IBUG70.name else CONVERSIONS[scheme.name, IBUG70.name]

@@ -27,7 +27,8 @@ class Scheme:
     `groups` covers every index once. `flip[i]` is the index that point i becomes in the mirrored picture. `strokes` are
     the outlines to draw: (indices, closed). `openings` are the (upper, lower) index rows that part when a feature
     opens: ``mouth``, ``right_eye``, ``left_eye``. `rigid` are the points that neither mouth nor lids nor brows move;
-    `eye_corners` run from the right eye's outer corner to the left eye's outer corner.
+    `eye_corners` run from the right eye's outer corner to the left eye's outer corner; `pupils` are the right
+    and the left, where there are any.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Scheme:
     rigid: tuple[int, ...]
     eye_corners: tuple[int, int, int, int]
     nose_tip: int
+    pupils: tuple[int, int] | None = None
 
 
 def _span(first: int, last: int) -> tuple[int, ...]:
@@ -135,6 +137,7 @@ WFLW98 = Scheme(
     rigid=(*range(51, 60), 60, 64, 68, 72),
     eye_corners=(60, 64, 68, 72),
     nose_tip=54,
+    pupils=(96, 97),
 )
 
 # The pupils lie on no stroke, as in WFLW98. Groups of their own: the eyes' groups stay the lids.
@@ -144,6 +147,7 @@ IBUG70 = replace(
     count=70,
     groups={**IBUG68.groups, "right_pupil": (68,), "left_pupil": (69,)},
     flip=(*IBUG68.flip, 69, 68),
+    pupils=(68, 69),
 )
 
 SCHEMES: Mapping[str, Scheme] = {scheme.name: scheme for scheme in (IBUG68, IBUG70, WFLW98)}

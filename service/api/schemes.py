@@ -1,5 +1,7 @@
 """A landmark scheme on the wire: all that an editor needs to know of it, so that it hard-codes no point."""
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from service.errors import UnknownSchemeError
@@ -30,12 +32,15 @@ class MotionOut(BaseModel):
     low: float
     high: float
     points: list[tuple[float, float]] = Field(description="How far each point moves per unit, x right and y down.")
+    reading: list[tuple[float, float]] = Field(
+        description="How far a face has gone: the sum of its products with the points' offsets from the neutral shape."
+    )
 
     @classmethod
     def of(cls, motion: Motion) -> "MotionOut":
         """The same motion."""
-        points = [(round(float(dx), DIGITS), round(float(dy), DIGITS)) for dx, dy in motion.points]
-        return cls(name=motion.name, low=motion.low, high=motion.high, points=points)
+        points, reading = (_round(each) for each in (motion.points, motion.reading))
+        return cls(name=motion.name, low=motion.low, high=motion.high, points=points, reading=reading)
 
 
 class SchemeOut(BaseModel):
@@ -45,6 +50,7 @@ class SchemeOut(BaseModel):
     count: int
     groups: dict[str, tuple[int, ...]]
     features: dict[str, tuple[int, ...]] = Field(description="Groups that belong together, such as both lips.")
+    pupils: tuple[int, int] | None = Field(description="Right and left; null where the scheme has none.")
     flip: tuple[int, ...] = Field(description="The index that each point becomes in the mirrored picture.")
     strokes: list[StrokeOut]
     openings: dict[str, OpeningOut]
@@ -62,6 +68,7 @@ class SchemeOut(BaseModel):
             count=scheme.count,
             groups=dict(scheme.groups),
             features=dict(anatomy.features),
+            pupils=scheme.pupils,
             flip=scheme.flip,
             strokes=[StrokeOut(points=points, closed=closed) for points, closed in scheme.strokes],
             openings={name: OpeningOut(upper=upper, lower=lower) for name, (upper, lower) in scheme.openings.items()},
@@ -77,3 +84,7 @@ def find_scheme(name: str) -> Scheme:
     if name not in SCHEMES:
         raise UnknownSchemeError("There is no landmark scheme of this name.", f"One of: {', '.join(SCHEMES)}.")
     return SCHEMES[name]
+
+
+def _round(points: NDArray[np.float64]) -> list[tuple[float, float]]:
+    return [(round(float(x), DIGITS), round(float(y), DIGITS)) for x, y in points]

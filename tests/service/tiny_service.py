@@ -46,6 +46,8 @@ def make_face(scheme: Scheme = IBUG68) -> Points:
         "left_eye": (0.63, 0.41, 0.06, 0.025),
         "outer_lips": (0.5, 0.72, 0.12, 0.06),
         "inner_lips": (0.5, 0.72, 0.08, 0.03),
+        "right_pupil": (0.37, 0.41, 0.0, 0.0),
+        "left_pupil": (0.63, 0.41, 0.0, 0.0),
     }
     points = np.zeros((scheme.count, 2), np.float32)
     for name, rows in scheme.groups.items():
@@ -55,18 +57,18 @@ def make_face(scheme: Scheme = IBUG68) -> Points:
     return points
 
 
-def make_converter(shift: float = SHIFT) -> onnx.ModelProto:
-    """(B, 68, 2) -> (B, 68, 2): `shift` added."""
+def make_converter(shift: float = SHIFT, count: int = 68) -> onnx.ModelProto:
+    """(B, count, 2) -> (B, count, 2): `shift` added."""
     return make_model(
         [helper.make_node("Add", ["landmarks", "shift"], ["converted"])],
         {"shift": np.array(shift, np.float32)},
-        ("landmarks", ["batch", 68, 2]),
-        ("converted", ["batch", 68, 2]),
+        ("landmarks", ["batch", count, 2]),
+        ("converted", ["batch", count, 2]),
     )
 
 
-def make_tl2f() -> onnx.ModelProto:
-    """(B, 68, 2) -> (B, 3, 32, 32): red is the mean x, green the mean y, blue a horizontal ramp."""
+def make_tl2f(count: int = 68) -> onnx.ModelProto:
+    """(B, count, 2) -> (B, 3, 32, 32): red is the mean x, green the mean y, blue a horizontal ramp."""
     ramp = np.zeros((1, 3, SIZE, SIZE), np.float32)
     ramp[0, 2] = np.linspace(0, 1, SIZE)
     return make_model(
@@ -85,7 +87,7 @@ def make_tl2f() -> onnx.ModelProto:
             "zero": np.array(0, np.float32),
             "one": np.array(1, np.float32),
         },
-        ("landmarks", ["batch", 68, 2]),
+        ("landmarks", ["batch", count, 2]),
         ("image", ["batch", 3, SIZE, SIZE]),
     )
 
@@ -114,30 +116,32 @@ def write_bundle(
     target: str,
     converter: onnx.ModelProto | None = None,
     tl2f: onnx.ModelProto | None = None,
+    scheme: Scheme = IBUG68,
 ) -> BundleManifest:
     """A whole bundle ``models/<target>``."""
     folder = models / target
     folder.mkdir(parents=True)
-    onnx.save(converter or make_converter(), folder / "converter.onnx")
-    onnx.save(tl2f or make_tl2f(), folder / "tl2f.onnx")
+    onnx.save(converter or make_converter(count=scheme.count), folder / "converter.onnx")
+    onnx.save(tl2f or make_tl2f(scheme.count), folder / "tl2f.onnx")
     Image.new("RGB", (SIZE, SIZE), (90, 60, 30)).save(folder / "reference.png")
 
     def refer(name: str, source: TensorSpec, result: TensorSpec) -> OnnxFile:
         return OnnxFile(file=name, sha256=hash_file(folder / name), input=source, output=result)
 
-    points = TensorSpec(name="landmarks", shape=(None, 68, 2), low=0, high=1)
+    points = TensorSpec(name="landmarks", shape=(None, scheme.count, 2), low=0, high=1)
+    converted = TensorSpec(name="converted", shape=(None, scheme.count, 2), low=0, high=1)
     manifest = BundleManifest(
         target=target,
         display_name=target.title(),
-        scheme="ibug68",
-        crop=CropRule(centre_points=IBUG68.rigid, scale_points=IBUG68.rigid, factor=8.0, drop=0.05),
+        scheme=scheme.name,
+        crop=CropRule(centre_points=scheme.rigid, scale_points=scheme.rigid, factor=8.0, drop=0.05),
         image_size=SIZE,
-        converter=refer("converter.onnx", points, TensorSpec(name="converted", shape=(None, 68, 2), low=0, high=1)),
+        converter=refer("converter.onnx", points, converted),
         tl2f=refer("tl2f.onnx", points, TensorSpec(name="image", shape=(None, 3, SIZE, SIZE), low=0, high=1)),
         reference=FileRef(file="reference.png", sha256=hash_file(folder / "reference.png")),
-        neutral=list_points(make_face()),
-        shape=list_points(make_face()),
-        presets={"neutral": list_points(make_face())},
+        neutral=list_points(make_face(scheme)),
+        shape=list_points(make_face(scheme)),
+        presets={"neutral": list_points(make_face(scheme))},
         detector="mesh",
         data=TrainingData(description="made by hand", licence="Apache-2.0", consent=None, frames={"train": 1}),
         metrics={"psnr": Measured(value=30.0, split="test", frames=1)},

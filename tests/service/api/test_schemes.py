@@ -26,6 +26,8 @@ async def test_a_scheme_is_told_whole(settings: Settings, name: str) -> None:
     for told, motion in zip(body["motions"], describe(scheme).motions, strict=True):
         assert (told["name"], told["low"], told["high"]) == (motion.name, motion.low, motion.high)
         np.testing.assert_allclose(told["points"], motion.points, atol=1e-4)
+        np.testing.assert_allclose(told["reading"], motion.reading, atol=1e-4)
+    assert body["pupils"] == (None if scheme.pupils is None else list(scheme.pupils))
 
 
 async def test_an_unknown_scheme_is_refused(settings: Settings) -> None:
