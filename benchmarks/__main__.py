@@ -82,21 +82,15 @@ def time_authors(runs: int, threads: int) -> Timing:
     try:
         import torch
 
-        from trainer.networks.tl2f import TL2F, TL2FConfig
+        from trainer.networks.paper_generator import PaperGenerator, PaperGeneratorConfig
     except ImportError:
         return Timing(AUTHORS, reason="trainer extra missing")
-    config = TL2FConfig(
-        points=AUTHORS_POINTS,
-        hidden=1024,
-        seed_channels=1024,
-        block_channels=(512, 256, 128, 128, 128),
-        head_channels=64,
-    )
+    config = PaperGeneratorConfig(points=AUTHORS_POINTS)
     points = torch.rand(1, AUTHORS_POINTS, 2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         program = torch.onnx.export(
-            TL2F(config).eval(),
+            PaperGenerator(config).eval(),
             (points,),
             input_names=["landmarks"],
             output_names=["image"],

@@ -73,6 +73,15 @@ class Measured(_Frozen):
     frames: int = Field(ge=1)
 
 
+class RunRecord(_Frozen):
+    """The training run that left the bundle. With fewer steps than `planned` it was still under way."""
+
+    seed: int
+    steps: int = Field(ge=0, description="Of the generator.")
+    planned: int = Field(ge=0)
+    seconds: float = Field(ge=0, description="Of these steps.")
+
+
 class BundleManifest(_Frozen):
     """``bundle.json``. Landmarks are in crop units, [0, 1], unless said otherwise."""
 
@@ -93,6 +102,7 @@ class BundleManifest(_Frozen):
     metrics: Mapping[str, Measured]
     versions: Mapping[str, str]
     config: Mapping[str, Any] = Field(description="The training run's whole configuration.")
+    run: RunRecord | None = Field(default=None, description="None in bundles from before it was recorded.")
 
     @model_validator(mode="after")
     def _fits_together(self) -> "BundleManifest":

@@ -16,7 +16,7 @@ from shared.detectors import DETECTOR_NAMES, LandmarkDetector, load_detector
 from shared.errors import LandmarkGANError
 from shared.landmarks import IBUG68, SCHEMES
 from trainer.cli.evaluate import Commands, add_evaluate, add_figures, add_folders
-from trainer.cli.study import add_recipe, add_study, add_train_detector, check_steps, find_beginning
+from trainer.cli.study import add_recipe, add_study, add_train_detector, check_steps
 from trainer.data.celebv import CELEBV_FOLDERS, LAYOUT, CelebVSource
 from trainer.data.dataset import QUICK_SUFFIX, DatasetManifest, list_datasets, read_manifest
 from trainer.data.prepare import About, PrepareOptions, find_prepared, prepare_dataset
@@ -24,11 +24,9 @@ from trainer.data.sample_media import PACKAGES, SAMPLES, SampleTarget, fetch_med
 from trainer.data.sources import PhotoSource, Source, VideoSource
 from trainer.data.wflw import WFLW
 from trainer.errors import FetchError, TargetError
-from trainer.losses.identity_guidance import FACES_FOLDER
 
 TARGET_PATTERN = r"[a-z0-9][a-z0-9_-]{0,57}"  # a bundle's id has 64 at most, and a quick run's ends in -quick
 RESERVED = {name: f"models/{name} is the landmark detector" for name in DETECTOR_NAMES} | {
-    FACES_FOLDER: f"models/{FACES_FOLDER} is the network that tells faces apart",
     WFLW.target: f"data/{WFLW.target} holds the faces of many people, for the detector",
 }
 QUICK_FRAMES = 1000  # that a quick run looks for faces in: about 45 seconds of it
@@ -99,9 +97,7 @@ def _add_train(commands: Commands) -> None:
     parser.add_argument("--one-person", action="store_true", help="the media show nobody else: keep every frame's face")
     parser.add_argument("--scheme", choices=sorted(SCHEMES), default="ibug68", help="landmark scheme (default: ibug68)")
     preset = parser.add_mutually_exclusive_group()
-    preset.add_argument(
-        "--preset", choices=("default", "quick", "refine", "paper"), default="default", help="sizes and schedule"
-    )
+    preset.add_argument("--preset", choices=("default", "quick", "paper"), default="default", help="sizes and schedule")
     preset.add_argument(
         "--quick",
         dest="preset",
@@ -121,14 +117,13 @@ def _add_train(commands: Commands) -> None:
 def run_train(options: argparse.Namespace) -> None:
     """Prepare the target's dataset where that is still to do, then train; under torchrun, with the other processes."""
     check_steps(options.steps)
-    begin_from = find_beginning(options)  # before minutes of preparing
     from trainer.config import PRESETS, change_config  # torch, which `data` need not wait for
     from trainer.loops.distributed import join_distributed
 
-    steps = [] if options.steps is None else [f"tl2f.steps={options.steps}"]
+    steps = [] if options.steps is None else [f"generator.steps={options.steps}"]
     config = change_config(PRESETS[options.preset], [*options.set, *steps])
-    with join_distributed() as processes:
-        with processes.lead_first():
+    with join_distributed() as context:
+        with context.lead_first():
             manifest = prepare_target(options)
             print(manifest.describe())
             if options.preset != "quick" and manifest.scheme == IBUG68.name:
@@ -142,8 +137,7 @@ def run_train(options: argparse.Namespace) -> None:
             data_dir=options.data_dir,
             runs_dir=options.runs_dir,
             models_dir=options.models_dir,
-            processes=processes,
-            begin_from=begin_from,
+            context=context,
         )
         print(f"The bundle is in {bundle}. Serve it with: make serve")
 

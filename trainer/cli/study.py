@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-from shared.bundle import read_bundle
 from trainer.cli.evaluate import Commands, add_folders
 from trainer.errors import TargetError
 
@@ -40,40 +39,24 @@ def check_steps(steps: int | None) -> None:
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
-    """What a training does otherwise than its preset says, and what its generator begins as."""
+    """What a training does otherwise than its preset says."""
     parser.add_argument(
         "--set",
         nargs="+",
         action="extend",
         default=[],
         metavar="FIELD=VALUE",
-        help="fields of the recipe that are to be otherwise, such as tl2f.l2i_gan=0.09 (docs/training.md has them)",
+        help="fields of the recipe that are to be otherwise, such as generator.l2i_gan=0.09 (trainer/config.py)",
     )
-    parser.add_argument(
-        "--begin-from",
-        metavar="BUNDLE",
-        help="the bundle whose generator to begin with, anyone's (default: none; with --preset refine the target's)",
-    )
-
-
-def find_beginning(options: argparse.Namespace) -> str | None:
-    """The bundle that the generator begins as. Raises BundleError where it is not whole."""
-    bundle: str | None = options.begin_from or (options.target if options.preset == "refine" else None)
-    if bundle is not None:
-        read_bundle(options.models_dir / bundle)
-    return bundle
 
 
 def add_study(commands: Commands) -> None:
     """The parser of ``study``."""
-    parser = commands.add_parser("study", help="short trainings side by side, one thing changed in each")
-    parser.add_argument("study", choices=("designs", "terms", "departures"))
+    parser = commands.add_parser("study", help="ablations: whole trainings from scratch, one thing changed in each")
     parser.add_argument("--target", default="franck", help="whose generator is trained (default: franck)")
-    parser.add_argument("--minutes", type=float, default=4.0, help="for each design (default: 4)")
-    parser.add_argument("--steps", type=int, default=400, help="for each of the others (default: 400)")
-    parser.add_argument("--preset", choices=("default", "refine"), default="default", help="what is changed in each")
+    parser.add_argument("--rows", nargs="+", default=[], metavar="NAME", help="some of the rows (default: all)")
     add_recipe(parser)
-    parser.add_argument("--every", type=int, default=8, help="one test frame in so many is measured (default: 8)")
+    parser.add_argument("--every", type=int, default=4, help="one validation frame in so many counts (default: 4)")
     parser.add_argument("--out", type=Path, default=Path("docs/study"), help="results (default: docs/study)")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="checkpoints (default: runs)")
     add_folders(parser)
@@ -81,21 +64,10 @@ def add_study(commands: Commands) -> None:
 
 
 def run_study(options: argparse.Namespace) -> None:
-    """Train and measure every variant that was not measured yet."""
-    begin_from = find_beginning(options)
-    from shared.detectors import load_detector
+    """Train and measure every row that was not measured yet."""
     from trainer.config import PRESETS, change_config
-    from trainer.evaluation.face_analyzer import DETECTOR, LocalFaceAnalyzer
-    from trainer.evaluation.recognition import FaceRecognizer
-    from trainer.evaluation.study import open_bench, study_departures, study_designs, study_terms
+    from trainer.evaluation.study import StudyFolders, study
 
-    config = change_config(PRESETS[options.preset], options.set)
-    eyes = LocalFaceAnalyzer(load_detector(DETECTOR, options.models_dir), FaceRecognizer())
-    folders = (options.data_dir, options.models_dir, options.runs_dir)
-    bench = open_bench(options.target, config, *folders, eyes, options.every, begin_from)
-    runs = options.runs_dir / "study"
-    if options.study == "designs":
-        study_designs(bench, options.minutes, options.out, runs)
-    else:
-        study = study_terms if options.study == "terms" else study_departures
-        study(bench, options.steps, options.out, runs)
+    config = change_config(PRESETS["default"], options.set)
+    folders = StudyFolders(options.data_dir, options.models_dir, options.runs_dir, options.out)
+    study(options.target, config, options.rows, options.every, folders)

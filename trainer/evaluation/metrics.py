@@ -65,6 +65,7 @@ def compare_pictures(made: Image8, real: Image8, landmarks: Points) -> dict[str,
     ssim = map_ssim(made, real)
     return {
         "psnr": measure_psnr(made, real),
+        "psnr_box": measure_psnr(made[box], real[box]),
         "ssim": float(ssim.mean()),
         "ssim_box": float(ssim[box].mean()),
         "gradient_energy_box": measure_gradient_energy(made[box]) / max(measure_gradient_energy(real[box]), 1e-12),

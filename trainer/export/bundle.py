@@ -1,5 +1,6 @@
 """From trained networks to a bundle: ONNX files, compared with the networks on real landmarks, then the manifest."""
 
+import copy
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +14,16 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from torch import Tensor, nn
 
-from shared.bundle import BundleManifest, FileRef, OnnxFile, TensorSpec, TrainingData, hash_file, write_manifest
+from shared.bundle import (
+    BundleManifest,
+    FileRef,
+    OnnxFile,
+    RunRecord,
+    TensorSpec,
+    TrainingData,
+    hash_file,
+    write_manifest,
+)
 from shared.landmarks import Points
 from shared.neutral import find_calm, find_neutral
 from shared.pixels import PIXEL_RANGE
@@ -22,29 +32,35 @@ from trainer.data.dataset import QUICK_SUFFIX, FrameDataset, finish_folder, star
 from trainer.errors import ExportError
 from trainer.export.presets import choose_presets
 from trainer.networks.converter import Converter
-from trainer.networks.tl2f import TL2F
 
 PARITY = 1e-3
 """Largest difference allowed between a network and its file, in crop units and in shares of white."""
 
-OPSET = 18
+OPSET = 20
 CONVERTER_FILE, TL2F_FILE, REFERENCE_FILE = "converter.onnx", "tl2f.onnx", "reference.jpg"
 
 
 def export_bundle(
-    dataset: FrameDataset, converter: Converter, theta: TL2F, config: TrainingConfig, models_dir: Path
+    dataset: FrameDataset,
+    converter: Converter,
+    theta: nn.Module,
+    config: TrainingConfig,
+    models_dir: Path,
+    run: RunRecord,
 ) -> Path:
     """Write ``models/<target>``, or ``models/<target>-quick`` for a quick run; the folder.
 
     The bundle is put together beside its place and moved there whole; what was there before goes. Raises ExportError
-    where a file does not answer as its network does.
+    where a file does not answer as its network does. The networks are left as they are.
     """
     manifest = dataset.manifest
     target, display_name = manifest.target, manifest.display_name
     if config.preset == "quick":  # beside a bundle that took hours, never in its place
         target, display_name = target + QUICK_SUFFIX, f"{display_name} (quick)"
     part = start_folder(models_dir, target)
-    landmarks = torch.from_numpy(dataset.landmarks("validation"))
+    converter, theta = copy.deepcopy(converter).cpu(), copy.deepcopy(theta).cpu()
+    held_out = dataset.landmarks("validation")
+    landmarks = torch.from_numpy(held_out if len(held_out) else dataset.landmarks("train"))
     points: tuple[int | None, ...] = (None, landmarks.shape[1], 2)
     size = manifest.size
 
@@ -96,6 +112,7 @@ def export_bundle(
             versions={"python": platform.python_version()}
             | {name: version(name) for name in ("torch", "onnx", "onnxruntime", "numpy")},
             config=config.model_dump(mode="json"),
+            run=run,
         ),
         part,
     )

@@ -26,6 +26,7 @@ from trainer.config import DetectorTraining
 from trainer.data.dataset import FrameDataset, finish_folder, start_folder
 from trainer.errors import ExportError
 from trainer.export.bundle import OPSET, PARITY, store_float16
+from trainer.losses.generator import GuidanceDetector
 from trainer.networks.hourglass import Hourglass
 
 OMEGA_FILE = "omega.onnx"
@@ -175,14 +176,16 @@ def load_omega(folder: Path) -> Hourglass:
     return served.omega.eval().requires_grad_(False)
 
 
-def load_teacher(folder: Path, scheme: Scheme) -> Hourglass:
-    """Omega for landmarks of this scheme: as it is, or the heatmaps alone of the points that the scheme has too.
+def load_guidance(folder: Path, scheme: Scheme) -> GuidanceDetector:
+    """Omega, and which points of this scheme it finds. Of points that the scheme lacks it finds no heatmaps.
 
-    Raises DetectorUnavailableError where Omega finds points of a scheme that does not convert to this one.
+    Raises DetectorUnavailableError where Omega's scheme and this one do not convert to each other.
     """
     omega, known = load_omega(folder), read_manifest(folder).scheme
     if known == scheme.name:
-        return omega
+        return GuidanceDetector(omega, list(range(scheme.count)))
+    if (scheme.name, known) in CONVERSIONS:
+        return GuidanceDetector(omega, list(CONVERSIONS[scheme.name, known]))
     if (known, scheme.name) not in CONVERSIONS:
         raise DetectorUnavailableError(
             f"{folder} finds landmarks of scheme '{known}', and the target's are '{scheme.name}'. Train a detector on "
@@ -192,7 +195,7 @@ def load_teacher(folder: Path, scheme: Scheme) -> Hourglass:
     head = nn.Conv2d(omega.config.channels, len(chosen), kernel_size=1).requires_grad_(False)
     head.load_state_dict({name: value[chosen] for name, value in omega.head[-1].state_dict().items()})
     omega.head[-1] = head
-    return omega
+    return GuidanceDetector(omega, list(range(scheme.count)))
 
 
 def read_weights(path: Path, names: set[str]) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from trainer.config import ConverterTraining
 from trainer.loops.checkpoint import CheckpointClock, load_checkpoint, save_checkpoint
 from trainer.loops.distributed import SINGLE_PROCESS, DistributedContext
 from trainer.loops.log import LOG_STEPS, open_log
-from trainer.loops.optimisers import make_optimiser
+from trainer.loops.optimisers import group_parameters, make_optimiser
 from trainer.losses.terms import l2l, landmark_distance, x_l2l
 from trainer.networks.converter import Converter, Decoder, Encoder, normalise_l2
 from trainer.sampling.face_shapes import Retarget, ShapeRange, exaggerate, recrop, turn_roll, weigh_points
@@ -149,29 +149,31 @@ class ConverterLosses:
 
 
 class ConverterLossModule(nn.Module):
-    """The converter with its lesson: a forward pass is all that a step asks of it, so that processes can share it."""
+    """The converter with its losses: a forward pass is all that a step asks of it, so that processes can share it."""
 
-    def __init__(self, model: ConverterModel, lesson: ConverterLosses) -> None:
+    def __init__(self, model: ConverterModel, losses: ConverterLosses) -> None:
         super().__init__()
         self.model = model
-        self.lesson = lesson
+        self.losses = losses
 
     def forward(
         self, batch: int, mine: slice, target: str | None = None, sources: Tensor | None = None
     ) -> tuple[Tensor, Mapping[str, Tensor], Tensor | None]:
         """`ConverterLosses.loss`, and `sources` (k, N, 2) converted to the target where they are given."""
         converted = None if target is None else self.model.of(target)(sources)
-        return *self.lesson.loss(self.model, batch, mine), converted
+        return *self.losses.loss(self.model, batch, mine), converted
 
 
 def train_converter(
-    lesson: ConverterLosses, seed: int, folder: Path, processes: DistributedContext = SINGLE_PROCESS
+    losses: ConverterLosses, seed: int, folder: Path, context: DistributedContext = SINGLE_PROCESS
 ) -> ConverterModel:
     """Train on the CPU (the networks are small), going on from ``folder/converter.pt`` where there is one."""
-    config = lesson.config
+    config = losses.config
     torch.manual_seed(seed)
-    model = lesson.make_model()
-    optimiser = make_optimiser(config.optimiser, model.parameters(), config.learning_rate, betas=(0.9, 0.99))
+    model = losses.make_model()
+    optimiser = make_optimiser(config.optimiser, group_parameters(model, None), betas=(0.9, 0.99))
+    for group in optimiser.param_groups:
+        group["lr"] = config.learning_rate
     schedule = (
         torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
         if config.schedule == "cosine"
@@ -189,29 +191,29 @@ def train_converter(
     def save(step: int) -> None:
         state = {"step": step, "model": model.state_dict()}
         state |= {"optimiser": optimiser.state_dict(), "schedule": schedule.state_dict()}
-        if processes.is_main:
+        if context.is_main:
             save_checkpoint(path, config, state)
 
-    learner = processes.distribute(ConverterLossModule(model, lesson))
+    loss_module = context.distribute(ConverterLossModule(model, losses))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # Layers this small spend more time handing work between threads than doing it.
     clock = CheckpointClock()
     progress = tqdm(
-        range(first, config.steps), "converter", config.steps, initial=first, unit="step", disable=not processes.is_main
+        range(first, config.steps), "converter", config.steps, initial=first, unit="step", disable=not context.is_main
     )
     try:
-        with open_log(folder, first, processes.is_main) as log:
+        with open_log(folder, first, context.is_main) as log:
             for step in progress:
                 # What a step draws hangs on its number alone, so that a resumed run is the same run.
                 torch.manual_seed(seed * 1_000_003 + step)
-                loss, terms, _ = learner(config.batch, processes.rows)
+                loss, terms, _ = loss_module(config.batch, context.rows)
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
                 if step % LOG_STEPS == 0:
-                    values = processes.average({"loss": loss, **terms})
+                    values = context.average({"loss": loss, **terms})
                     progress.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
-                    speed = config.batch * len(lesson.identities) * (progress.format_dict["rate"] or 0)
+                    speed = config.batch * len(losses.identities) * (progress.format_dict["rate"] or 0)
                     rates = {"learning_rate": float(schedule.get_last_lr()[0]), "samples_per_second": speed}
                     log.add_scalars(step, values | rates)
                 schedule.step()

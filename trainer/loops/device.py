@@ -35,6 +35,6 @@ def place(network: Network, device: torch.device, memory_format: torch.memory_fo
     return placed
 
 
-def autocast(device: torch.device) -> AbstractContextManager[None]:
-    """bfloat16 for convolutions and FC layers where the device has it, else nothing."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device))
+def autocast(device: torch.device, enabled: bool = True) -> AbstractContextManager[None]:
+    """bfloat16 for convolutions and FC layers where it is `enabled` and the device has it, else nothing."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled and has_bfloat16(device))

@@ -1,14 +1,15 @@
 """Learn Theta, the landmark-to-face generator of one target, against the discriminator D (eq. 2, 3 and 6).
 
-First L2I alone, which places everything and blurs it; then what the detector `mesh` sees of the made picture beside the
-real one; then I2L too, in which Omega reads the landmarks off the made picture; then the GAN terms, which sharpen it,
-and with which Phi and Psi learn on beside Theta, held to their own terms: among what Theta is asked for are other
-people's landmarks as the converter has them now.
+At first the terms that compare with the real picture alone; from `gan_start` on Omega, which reads the landmarks off
+what was generated, and D, which sharpens it. Where the recipe says so, Phi and Psi learn on beside Theta.
 """
 
 import copy
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,138 +19,164 @@ from torch.autograd import backward
 from tqdm import tqdm
 
 from shared.pixels import Image8, from_network
-from trainer.config import TL2FTraining
+from trainer.config import GeneratorTraining
 from trainer.loops.checkpoint import CheckpointClock, load_checkpoint, save_checkpoint
-from trainer.loops.converter import ConverterLossModule, ConverterModel
+from trainer.loops.converter import ConverterLosses, ConverterLossModule, ConverterModel
 from trainer.loops.device import autocast, place
 from trainer.loops.distributed import SINGLE_PROCESS, DistributedContext
 from trainer.loops.log import LOG_STEPS, open_log
-from trainer.loops.optimisers import make_optimiser, schedule_rate
-from trainer.losses.generator import GeneratorLosses, GuidanceNetworks
+from trainer.loops.optimisers import group_parameters, make_optimiser, schedule_rate
+from trainer.losses.generator import GeneratorLosses, GuidanceDetector
+from trainer.losses.masks import COUNT
 from trainer.networks.converter import Converter
 from trainer.networks.discriminator import PatchDiscriminator
-from trainer.networks.tl2f import TL2F
-from trainer.sampling.batches import TargetFrames, draw_batch
-from trainer.sampling.face_shapes import Retarget
+from trainer.networks.generator import Generator, GeneratorConfig
+from trainer.networks.paper_generator import PaperGenerator
+from trainer.sampling.batches import BatchPlan, TargetFrames, prefetch_batches
+from trainer.sampling.textures import make_generator
 
-SAMPLE_STEPS = 500
+CHECKPOINT = "generator.pt"
+SAMPLE_STEPS = 400
 SAMPLE_COUNT = 6
 
+Publish = Callable[[nn.Module, Converter, int, float], None]
+"""Told of the averaged Theta, the converter, how many steps and seconds it took: at first, and as learning goes on."""
 
-def train_tl2f(
-    target: str,
-    frames: TargetFrames,
-    model: ConverterModel,
-    teachers: GuidanceNetworks,
-    config: TL2FTraining,
+
+class Learned(NamedTuple):
+    """The averaged Theta, Psi_t after Phi, and how many steps and seconds they took."""
+
+    theta: nn.Module
+    converter: Converter
+    steps: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class GeneratorData:
+    """What Theta, and the converter beside it, learn from."""
+
+    target: str
+    frames: TargetFrames
+    model: ConverterModel
+    losses: ConverterLosses
+    detector: GuidanceDetector | None
+
+
+def start_generator(config: GeneratorTraining, frames: TargetFrames, seed: int) -> Generator | PaperGenerator:
+    """Theta before it learns: moved textures, or the paper's network."""
+    torch.manual_seed(seed)
+    if isinstance(config.network, GeneratorConfig):
+        return make_generator(config.network, frames)
+    return PaperGenerator(config.network)
+
+
+def train_generator(
+    data: GeneratorData,
+    config: GeneratorTraining,
     seed: int,
     device: torch.device,
     folder: Path,
-    processes: DistributedContext = SINGLE_PROCESS,
-    weights: Mapping[str, Tensor] | None = None,
-) -> tuple[TL2F, Converter]:
-    """Train, going on from ``folder/tl2f.pt`` where there is one; curves and samples go to `folder` too.
+    publish: Publish | None = None,
+    context: DistributedContext = SINGLE_PROCESS,
+    seconds: float | None = None,
+) -> Learned:
+    """Train, going on from ``folder/generator.pt`` where there is one; curves and samples go to `folder` too.
 
-    `model` is trained on in place; `weights`, by name, are what Theta begins with in place of Kaiming's. Returns
-    the averaged Theta, and Psi_t after Phi.
+    `data.model` is trained on in place. With `seconds` it ends after so many, whatever steps are left.
     """
-    torch.manual_seed(seed)
-    theta, discriminator = TL2F(config.network), PatchDiscriminator(config.discriminator)
-    if config.whiten:
-        theta.fit_whitening(frames.landmarks)
-    if weights is not None:
-        theta.load_state_dict(theta.state_dict() | dict(weights))
+    theta = start_generator(config, data.frames, seed)
+    discriminator = PatchDiscriminator(config.discriminator, COUNT)
     for network in (theta, discriminator):
         place(network, device, torch.channels_last)
-    lesson = GeneratorLosses(frames, teachers, config, device, processes)
+    losses = GeneratorLosses(config, data.frames.scheme, data.detector, device, context)
     averaged = copy.deepcopy(theta).requires_grad_(False)
-    converter = model.of(target)
-    theta_optimiser, d_optimiser, converter_optimiser = (
-        make_optimiser(config.optimiser, network.parameters(), rate, config.betas, weight_decay)
-        for network, rate, weight_decay in (
-            (theta, config.learning_rate, config.weight_decay),
-            (discriminator, config.learning_rate, 0.0),
-            (model, config.converter_learning_rate, 0.0),
-        )
-    )
+    converter = data.model.of(data.target)
+    groups = group_parameters(theta, config)
+    theta_optimiser = make_optimiser(config.optimiser, groups, betas=(0.9, 0.99))
+    d_optimiser = make_optimiser(config.optimiser, group_parameters(discriminator, None), betas=(0.5, 0.99))
+    converter_optimiser = make_optimiser(config.optimiser, group_parameters(data.model, None), betas=(0.9, 0.99))
     parts: Mapping[str, nn.Module | torch.optim.Optimizer] = {
         "theta": theta,
         "averaged": averaged,
         "discriminator": discriminator,
-        "converter": model,
+        "converter": data.model,
         "theta_optimiser": theta_optimiser,
         "d_optimiser": d_optimiser,
         "converter_optimiser": converter_optimiser,
     }
 
-    path = folder / "tl2f.pt"
-    first = 0
+    path = folder / CHECKPOINT
+    first, before = 0, 0.0
     if (saved := load_checkpoint(path, config)) is not None:
         for name, part in parts.items():
             part.load_state_dict(saved[name])
-        first = saved["step"]
+        first, before = saved["step"], saved["seconds"]
+    started = time.monotonic() - before
 
     def save(step: int) -> None:
-        if processes.is_main:
-            save_checkpoint(path, config, {"step": step} | {name: part.state_dict() for name, part in parts.items()})
+        if context.is_main:
+            state = {name: part.state_dict() for name, part in parts.items()}
+            save_checkpoint(path, config, {"step": step, "seconds": time.monotonic() - started} | state)
 
-    clock = CheckpointClock()
-    retarget = Retarget(frames.scheme)
-    generator, critic = processes.distribute(theta), processes.distribute(discriminator)
-    learner = processes.distribute(ConverterLossModule(model, teachers.lesson))
+    clock, done = CheckpointClock(), first
+    generator, critic = context.distribute(theta), context.distribute(discriminator)
+    joint = config.converter_learning_rate > 0
+    converter_losses = context.distribute(ConverterLossModule(data.model, data.losses)) if joint else None
+    plan = BatchPlan(config.batch, config.converted, config.noise, config.discriminator.window)
+    batches = prefetch_batches(data.frames, plan, seed, range(first, config.steps), context.rows)
     progress = tqdm(
-        range(first, config.steps), "tl2f", config.steps, initial=first, unit="step", disable=not processes.is_main
+        batches, "generator", config.steps, initial=first, unit="step", disable=not context.is_main, mininterval=1
     )
-    with open_log(folder, first, processes.is_main) as log:
-        for step in progress:
-            # What a step draws hangs on its number alone, so that a resumed run is the same run.
-            torch.manual_seed(seed * 1_000_003 + step)
-            rate = schedule_rate(step, lesson.gan_from, config)
-            for optimiser, pace in ((theta_optimiser, 1.0), (d_optimiser, config.gan_pace)):
-                for group in optimiser.param_groups:
-                    group["lr"] = rate * pace
-            adversarial = step >= lesson.gan_from
-            joint = adversarial and config.converter_learning_rate > 0
-            leading = adversarial and step < lesson.gan_from + config.gan_lead  # D alone learns
-            batch = draw_batch(frames, config, retarget, converter, processes.rows)
+    with open_log(folder, first, context.is_main) as log:
+        for step, batch in progress:
+            torch.manual_seed(seed * 1_000_003 + step)  # a resumed run is the same run
+            rate = schedule_rate(step, config)
+            set_rate(theta_optimiser, config.learning_rate * rate)
+            set_rate(d_optimiser, config.d_learning_rate * rate)
+            set_rate(converter_optimiser, config.converter_learning_rate * rate)
+            adversarial = step >= losses.adversarial_from and config.l2i_gan > 0
+            converter_loss, terms = torch.zeros(()), dict[str, Tensor]()
             converted = None
-            with torch.set_grad_enabled(not leading):
-                if joint:
-                    # The converter once more, for its gradient: eq. 6 runs through Theta to Psi and Phi.
-                    converter_loss, converter_terms, converted = learner(
-                        config.converter_batch, processes.rows, target, batch.sources
-                    )
-                exercise = lesson.set(batch, converted, step)
-                with autocast(device):
-                    made = generator((exercise.asked + batch.jitter).to(device))
-            made = made.float()  # (B, 3, H, W)
-            terms: dict[str, Tensor] = {}
+            if converter_losses is not None:
+                # With its gradient: eq. 6 runs through Theta to Psi and Phi.
+                converter_loss, converter_terms, converted = converter_losses(
+                    config.converter_batch, context.rows, data.target, batch.sources
+                )
+                terms |= converter_terms
+            elif len(batch.sources):
+                with torch.no_grad():
+                    converted = converter(batch.sources)
+            given = losses.condition(batch, converted)
+            jitter = torch.zeros_like(given.landmarks)
+            jitter[: len(batch.jitter)] = batch.jitter.to(device)
+            with autocast(device, theta.MIXED_PRECISION):
+                generated = generator(given.landmarks + jitter)
+            generated = generated.float()  # (B + k, 3, H, W)
             if adversarial:
-                terms["d"] = lesson.judge(critic, made, exercise)
+                terms["d"] = losses.discriminator(critic, generated, given)
                 d_optimiser.zero_grad()
                 backward(terms["d"])
                 d_optimiser.step()
-            if not leading:
-                loss, compared = lesson.compare(made, exercise, step)
-                terms |= compared
-                if adversarial:
-                    discriminator.requires_grad_(False)
-                    gan_loss, gan_terms = lesson.convince(discriminator, made, exercise)
-                    discriminator.requires_grad_(True)
-                    loss, terms = loss + gan_loss, terms | gan_terms
-                if joint:
-                    loss, terms = loss + converter_loss.to(device), terms | converter_terms
-                theta_optimiser.zero_grad()
-                converter_optimiser.zero_grad()
-                backward(loss)
-                theta_optimiser.step()
-                if joint:
-                    converter_optimiser.step()
-                update_average(averaged, theta, min(config.ema, step / (step + 10)))
-                terms["loss"] = loss
+            loss, reconstruction = losses.reconstruction(generated, given, step)
+            terms |= reconstruction
+            if adversarial:
+                discriminator.requires_grad_(False)
+                gan_loss, gan_terms = losses.adversarial(discriminator, generated, given, step)
+                discriminator.requires_grad_(True)
+                loss, terms = loss + gan_loss, terms | gan_terms
+            loss = loss + converter_loss.to(device)
+            theta_optimiser.zero_grad()
+            converter_optimiser.zero_grad()
+            backward(loss)
+            theta_optimiser.step()
+            if joint:
+                converter_optimiser.step()
+            update_average(averaged, theta, min(config.ema, (step + 1) / (step + 10)))
+            terms["loss"] = loss
 
             if step % LOG_STEPS == 0:
-                values = processes.average(terms)
+                values = context.average(terms)
                 speed = config.batch * (progress.format_dict["rate"] or 0)
                 shown = {name: f"{values[name]:.4f}" for name in ("l2i", "d") if name in values}
                 progress.set_postfix(shown | {"samples_s": f"{speed:.1f}"}, refresh=False)
@@ -157,13 +184,26 @@ def train_tl2f(
             if clock.is_due():
                 log.flush()
                 save(step + 1)
-            if processes.is_main and ((step + 1) % SAMPLE_STEPS == 0 or step + 1 == config.steps):
-                samples = draw_samples(averaged, converter, frames, device)
-                save_samples(samples, folder / "samples" / f"step_{step + 1:06d}.jpg")
-                log.add_picture(step + 1, "samples", samples)
-    if first < config.steps:
-        save(config.steps)
-    return place(averaged, torch.device("cpu"), torch.contiguous_format).eval(), converter.eval()
+            if context.is_main:
+                if publish is not None:
+                    publish(averaged, converter, step + 1, time.monotonic() - started)
+                if (step + 1) % SAMPLE_STEPS == 0 or step + 1 == config.steps:
+                    samples = draw_samples(averaged, converter, data.frames, device)
+                    save_samples(samples, folder / "samples" / f"step_{step + 1:06d}.jpg")
+                    log.add_picture(step + 1, "samples", samples)
+            done = step + 1
+            if seconds is not None and time.monotonic() - started > seconds:
+                break
+    spent = time.monotonic() - started if first < done else before
+    if first < done:
+        save(done)
+    return Learned(place(averaged, torch.device("cpu"), torch.contiguous_format).eval(), converter.eval(), done, spent)
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of every group, each times its own `multiplier`."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["multiplier"]
 
 
 @torch.no_grad()
@@ -174,7 +214,7 @@ def update_average(averaged: nn.Module, network: nn.Module, decay: float) -> Non
 
 
 @torch.no_grad()
-def draw_samples(theta: TL2F, converter: Converter, frames: TargetFrames, device: torch.device) -> Image8:
+def draw_samples(theta: nn.Module, converter: Converter, frames: TargetFrames, device: torch.device) -> Image8:
     """Real frames, the faces made from their landmarks, and faces made from other people's converted landmarks."""
     chosen = np.linspace(0, len(frames.landmarks) - 1, SAMPLE_COUNT).astype(int)
     rows = [frames.crops[chosen], from_network(theta(frames.landmarks[chosen].to(device)).cpu().numpy())]

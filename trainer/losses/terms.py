@@ -1,4 +1,4 @@
-"""The terms of the paper's overall loss (eq. 1), one function each, and the two that the default recipe adds.
+"""The terms of the paper's overall loss (eq. 1), one function each, and those that the default recipe adds.
 
 Landmarks are ``(B, N, 2)`` in crop units, pictures ``(B, 3, H, W)`` in [0, 1], logits ``(B, 1, h, w)``. Each returns a
 scalar, the mean over the batch.
@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd import grad
 
 from shared.landmarks import Scheme
 
@@ -33,13 +32,19 @@ def opening_distance(points: Tensor, wanted: Tensor, scheme: Scheme) -> Tensor:
 
 
 def l2i(made: Tensor, picture: Tensor, weights: Tensor | None = None) -> Tensor:
-    """L_L2I = E ||I_t - Theta_t(L_t)||_1, as a mean over pixels (eq. 2), weighed by a map (B, 1, h, w) if given."""
-    return _weighed_mean((made - picture).abs(), weights)
+    """L_L2I = E ||I_t - Theta_t(L_t)||_1, as a mean over pixels (eq. 2), weighed by a map (B, 1, H, W) if given."""
+    error = (made - picture).abs()
+    return error.mean() if weights is None else (error * weights).mean()
 
 
-def squared_error(made: Tensor, picture: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Mean squared difference, weighed by a map (B, 1, h, w) if given: lowest at the mean of what it may be."""
-    return _weighed_mean((made - picture).square(), weights)
+def gradient_difference(made: Tensor, picture: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean absolute difference of neighbouring pixels' differences, across and down (Mathieu et al. 2016; not in the
+    paper), weighed by a map (B, 1, H, W) if given: an edge that is blurred costs L1 little, and this much."""
+    error = made - picture
+    across, down = error.diff(dim=3).abs(), error.diff(dim=2).abs()
+    if weights is None:
+        return across.mean() + down.mean()
+    return (across * weights[..., 1:]).mean() + (down * weights[..., 1:, :]).mean()
 
 
 def i2l(found: Tensor, landmarks: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -60,70 +65,22 @@ def x_l2l(cycled: Tensor, landmarks: Tensor, weights: Tensor | None = None) -> T
     return landmark_distance(cycled, landmarks, weights)
 
 
-def l2i_gan_discriminator(real: Tensor, made: Tensor, kind: str, weights: Tensor | None = None) -> Tensor:
-    """What D lowers in eq. 6: ``log``, -log D(I_t) - log(1 - D(made)); or its ``hinge`` form, never saturated.
-
-    Patches are weighed by a map (B, 1, h, w) if given.
-    """
+def l2i_gan_discriminator(real: Tensor, fake: Tensor, kind: str) -> Tensor:
+    """What D lowers in eq. 6: ``log``, -log D(I_t) - log(1 - D(fake)); or its ``hinge`` form, never saturated."""
     if kind == "log":
-        return _weighed_mean(F.softplus(-real) + F.softplus(made), weights)
-    return _weighed_mean(F.relu(1 - real) + F.relu(1 + made), weights)
+        return F.softplus(-real).mean() + F.softplus(fake).mean()
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
 
 
-def l2i_gan_generator(made: Tensor, kind: str, weights: Tensor | None = None) -> Tensor:
+def l2i_gan_generator(made: Tensor, kind: str) -> Tensor:
     """What Theta lowers in eq. 6, in the non-saturating form -log D(made); or the ``hinge`` form."""
-    return _weighed_mean(F.softplus(-made) if kind == "log" else -made, weights)
+    return F.softplus(-made).mean() if kind == "log" else -made.mean()
 
 
-def feature_matching(made: Sequence[Tensor], real: Sequence[Tensor], weights: Tensor | None = None) -> Tensor:
-    """Mean absolute difference of D's features for a made and for its real picture (pix2pixHD; not in the paper).
-
-    Weighed by a map (B, 1, h, w) if given.
-    """
+def feature_matching(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+    """Mean absolute difference of D's features for a generated and its real picture (pix2pixHD; not in the paper)."""
     pairs = zip(made, real, strict=True)
-    return torch.stack([_weighed_mean((ours - theirs.detach()).abs(), weights) for ours, theirs in pairs]).mean()
-
-
-def perceptual(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
-    """Mean absolute difference of a fixed network's features for a made and for its real picture, in units of the
-    real ones' mean, each layer counting alike (Johnson et al. 2016; not in the paper)."""
-    return torch.stack(
-        [F.l1_loss(ours, theirs) / theirs.abs().mean().clamp_min(1e-6) for ours, theirs in zip(made, real, strict=True)]
-    ).mean()
-
-
-def identity_distance(descriptors: Tensor, reference: Tensor) -> Tensor:
-    """Mean distance of made faces' descriptors (B, d) from the reference picture's (1, d) (not in the paper)."""
-    return (descriptors - reference).square().sum(dim=1).add(1e-12).sqrt().mean()
-
-
-def confine(loss: Tensor, pictures: Tensor, weights: Tensor, smooth: bool = False) -> Tensor:
-    """`loss`, with its gradient at the pictures (B, 3, H, W) that it was reckoned from weighed by a map (B, 1, h, w).
-
-    With `smooth`, the gradient is blurred first: it draws no raster. No more than the pictures gets a gradient by it.
-    """
-    (gradient,) = grad(loss, pictures, retain_graph=True)
-    if smooth:
-        gradient = _blur(gradient)
-    pull = (pictures * gradient * _fit(weights, pictures)).sum()
-    return loss.detach() + pull - pull.detach()
-
-
-def _blur(maps: Tensor) -> Tensor:
-    """Maps (B, C, H, W) under a binomial of 3x3, which leaves nothing of what changes from pixel to pixel."""
-    taps = torch.tensor([1.0, 2.0, 1.0], device=maps.device, dtype=maps.dtype) / 4
-    kernel = torch.outer(taps, taps).expand(maps.shape[1], 1, 3, 3)
-    return F.conv2d(maps, kernel, padding=1, groups=maps.shape[1])
-
-
-def _weighed_mean(values: Tensor, weights: Tensor | None) -> Tensor:
-    if weights is None:
-        return values.mean()
-    return (values * _fit(weights, values)).mean()
-
-
-def _fit(weights: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(weights, like.shape[-2:], mode="bilinear", align_corners=False)
+    return torch.stack([(ours - theirs.detach()).abs().mean() for ours, theirs in pairs]).mean()
 
 
 def heatmap_divergence(heatmaps: Tensor, landmarks: Tensor, sigma: float) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from trainer.networks.tl2f import SLOPE, init_kaiming
+from trainer.networks.initialisation import SLOPE, init_kaiming
 
 
 class ConverterConfig(BaseModel):

@@ -8,48 +8,58 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from trainer.networks.tl2f import init_kaiming
+from trainer.networks.initialisation import init_kaiming
+
+DETAIL_GAIN = 2.0
+"""Of the picture's detail, which spectral norm would keep D from blowing up."""
 
 
 class DiscriminatorConfig(BaseModel):
-    """Widths of D."""
+    """Widths of D, and what it is shown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    channels: tuple[int, ...] = Field(default=(32, 64, 128, 256), min_length=1)
+    channels: tuple[int, ...] = Field(default=(48, 96, 160), min_length=1)
     spectral_norm: bool = True
-    detail: float = Field(default=2.0, ge=0, description="Gain of the picture's detail, seen beside it. 0: it alone.")
+    detail: bool = Field(default=True, description="Show D what a blur of 5x5 takes from the picture beside it.")
+    conditioned: bool = Field(default=True, description="Show D maps of the landmarks asked for (`losses.masks`).")
+    window: int = Field(default=128, ge=16, le=256, description="Pixels: side of the window on the face that D sees.")
 
 
 class PatchDiscriminator(nn.Module):
-    """D_t: a picture -> one real-or-made logit for every overlapping patch, and the features on the way.
+    """D_t: a picture, and maps of the landmarks asked for -> a real-or-generated logit per patch, and features.
 
-    Four stride-2 convolutions by default: at 256x256 the logits are 16x16, each of a patch of 82 pixels. Beside the
-    picture D sees what a blur of 5x5 takes from it: a made picture lacks little else, and spectral norm keeps D from
-    blowing up what is small.
+    Stride-2 convolutions: with three of them logits are an eighth of the picture's size, each of a patch of 38 pixels.
     """
 
-    def __init__(self, config: DiscriminatorConfig) -> None:
+    def __init__(self, config: DiscriminatorConfig, maps: int) -> None:
+        """`maps` is how many maps of landmarks there are, of which D sees none where it is not `conditioned`."""
         super().__init__()
-        self.detail = config.detail
-        widths = (3 if config.detail == 0 else 6, *config.channels)
+        self.config = config
+        given = 3 * (2 if config.detail else 1) + (maps if config.conditioned else 0)
         self.layers = nn.ModuleList(
-            nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1) for before, after in pairwise(widths)
+            nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1)
+            for before, after in pairwise((given, *config.channels))
         )
-        self.logits = nn.Conv2d(widths[-1], 1, kernel_size=3, padding=1)
+        self.logits = nn.Conv2d(config.channels[-1], 1, kernel_size=3, padding=1)
         self.activate = nn.LeakyReLU(0.2)
         init_kaiming(self)
         if config.spectral_norm:
             for layer in (*self.layers, self.logits):
                 spectral_norm(layer)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:  # (B, 3, H, W) -> (B, 1, h, w), features
-        images = images * 2 - 1
-        if self.detail > 0:
-            blurred = F.avg_pool2d(F.pad(images, (2, 2, 2, 2), mode="reflect"), kernel_size=5, stride=1)
-            images = torch.cat([images, self.detail * (images - blurred)], dim=1)
+    def forward(self, pictures: Tensor, maps: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Pictures (B, 3, H, W) in [0, 1] and maps (B, M, H, W) -> logits (B, 1, h, w), features of each layer."""
+        pictures = pictures * 2 - 1
+        given = [pictures]
+        if self.config.detail:
+            blurred = F.avg_pool2d(F.pad(pictures, (2, 2, 2, 2), mode="reflect"), kernel_size=5, stride=1)
+            given.append(DETAIL_GAIN * (pictures - blurred))
+        if self.config.conditioned:
+            given.append(maps)
+        maps = torch.cat(given, dim=1)
         features: list[Tensor] = []
         for layer in self.layers:
-            images = self.activate(layer(images))
-            features.append(images)
-        return self.logits(images), features
+            maps = self.activate(layer(maps))
+            features.append(maps)
+        return self.logits(maps), features

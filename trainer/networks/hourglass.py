@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from trainer.networks.tl2f import init_kaiming
+from trainer.networks.initialisation import init_kaiming
 
 
 class HourglassConfig(BaseModel):

@@ -1,0 +1,182 @@
+"""Theta as a picture of the face in one fixed shape, which the landmarks then deform.
+
+    landmarks -> codes of head, mouth and eyes -> the face in its canonical shape    what it looks like
+    landmarks -> moving least squares          -> where each pixel is taken from     where it is
+
+In the canonical shape every feature has its place. So the mouth and each eye are drawn in windows of their own, from
+their own points and the head's pose: a mouth that opens can't touch an eye or a collar. Deep appearance models
+(Lombardi et al. 2018) part looks from shape like this; here the textures are frames of the target, learned on.
+"""
+
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from shared.landmarks import Scheme, get_scheme, pick
+from trainer.networks.initialisation import SLOPE, init_kaiming
+from trainer.networks.moving_least_squares import MovingLeastSquares
+from trainer.networks.regions import RegionCode, RegionPicture
+
+SIZE = 256
+"""Side of the picture in pixels."""
+
+GRID = 64
+"""Side of the raster on which the deformation is known; bilinear in between."""
+
+WINDOWS = ((128, 160), (64, 80), (64, 80))
+"""Height and width in pixels of the windows of mouth, right eye and left eye."""
+
+FEATHER = 12
+"""Pixels over which a window fades into what lies about it."""
+
+COMPONENTS = (6, 10, 8, 8)
+"""Of the codes of head, mouth, right eye and left eye."""
+
+MOUTH_REACH, EYE_REACH, HEAD_REACH = 0.35, 0.25, 1.0
+"""How far a point's own motion carries, in crop units."""
+
+MOVE_SCALE = 0.05
+"""Crop units: of what the canonical points are learned to move by."""
+
+
+class GeneratorConfig(BaseModel):
+    """Widths of Theta, and where its windows lie, which `sampling.textures` finds for each target."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["moving_textures"] = "moving_textures"
+    scheme: str = "ibug70"
+    textures: tuple[int, int, int] = Field(default=(4, 8, 6), description="Of the whole, the mouth and each eye.")
+    hidden: int = Field(default=128, ge=1, description="Width of each region's first FC layer.")
+    channels: tuple[int, int, int] = Field(default=(48, 64, 48), description="Of the maps of whole, mouth and eyes.")
+    corners: tuple[tuple[int, int], ...] = Field(
+        default=((48, 120), (48, 56), (128, 56)), description="Upper left (x, y) of each window, in pixels."
+    )
+
+
+class Generator(nn.Module):
+    """Theta_t: landmarks in crop units -> the target's face, RGB, about in [0, 1]."""
+
+    MIXED_PRECISION: ClassVar = False
+    """A place in a picture needs more digits than bfloat16 has."""
+
+    canonical: Tensor
+
+    @property
+    def regions(self) -> list[tuple[RegionCode, RegionPicture]]:
+        """Code and picture of the whole, the mouth, the right and the left eye."""
+        return [
+            (code, picture)
+            for code, picture in zip(self.codes, self.pictures, strict=True)
+            if isinstance(code, RegionCode) and isinstance(picture, RegionPicture)
+        ]
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        scheme = get_scheme(config.scheme)
+        head, mouth, *eyes = self.parts = list_parts(scheme)
+        reach = torch.full((scheme.count,), HEAD_REACH)
+        reach[list(mouth)] = MOUTH_REACH
+        reach[[point for eye in eyes for point in eye]] = EYE_REACH
+        brows = pick(scheme, ("right_brow", "left_brow"))
+        self.deformation = MovingLeastSquares(GRID, (*head, *brows), reach)
+        self.register_buffer("canonical", torch.full((scheme.count, 2), 0.5))
+
+        anchors = ((), scheme.groups["nose_base"], scheme.eye_corners[:2], scheme.eye_corners[2:])
+        self.codes = nn.ModuleList(
+            RegionCode(points, components, anchor)
+            for points, components, anchor in zip(self.parts, COMPONENTS, anchors, strict=True)
+        )
+        sizes, strides = ((SIZE, SIZE), *WINDOWS), (4, 4, 2, 2)
+        widths = (COMPONENTS[0], *(own + COMPONENTS[0] for own in COMPONENTS[1:]))  # a window's code, then the head's
+        kinds = (0, 1, 2, 2)
+        self.pictures = nn.ModuleList(
+            RegionPicture(width, own, config.textures[kind], size, stride, config.hidden, config.channels[kind])
+            for width, own, kind, size, stride in zip(widths, COMPONENTS, kinds, sizes, strides, strict=True)
+        )
+        moved = (scheme.count + len(self.deformation.edge), *(len(part) for part in self.parts[1:]))
+        self.moves = nn.ModuleList(
+            _start_still(width, config.hidden, 2 * count) for width, count in zip(widths, moved, strict=True)
+        )
+        for number, size in enumerate(WINDOWS):
+            self.register_buffer(f"feather_{number}", make_feather(*size), persistent=False)
+
+    def forward(self, landmarks: Tensor) -> Tensor:  # (B, N, 2) -> (B, 3, 256, 256)
+        head, *own = (code(landmarks) for code in self.codes)
+        codes = [head, *(torch.cat([code, head], dim=1) for code in own)]
+        picture = self.draw(codes)
+        places = self.deformation(landmarks) @ self.place(codes)  # (B, GRID * GRID, 2)
+        # Zeros outside and clamped places are the fast way in ONNX Runtime; the clamp is what padding would do.
+        return F.grid_sample(picture, spread_places(places).clamp(1 / SIZE - 1, 1 - 1 / SIZE), align_corners=False)
+
+    def draw(self, codes: list[Tensor]) -> Tensor:
+        """The face in its canonical shape, (B, 3, 256, 256)."""
+        whole: Tensor = self.pictures[0](codes[0])
+        for number, (x, y) in enumerate(self.config.corners):
+            height, width = WINDOWS[number]
+            window = self.pictures[number + 1](codes[number + 1])
+            change = (window - whole[:, :, y : y + height, x : x + width]) * self.get_buffer(f"feather_{number}")
+            whole = whole + F.pad(change, (x, SIZE - x - width, y, SIZE - y - height))
+        return whole
+
+    def place(self, codes: list[Tensor]) -> Tensor:
+        """The canonical points and those on the crop's edge, each moved a little, as learned: (B, K, 2)."""
+        points = self.deformation.add_edge(self.canonical[None])
+        head = self.moves[0](codes[0]).unflatten(1, (-1, 2))
+        moved = head
+        for part, move, code in zip(self.parts[1:], self.moves[1:], codes[1:], strict=True):
+            select = torch.zeros(points.shape[1], len(part), device=points.device)
+            select[list(part), range(len(part))] = 1.0
+            moved = moved + select @ move(code).unflatten(1, (-1, 2))
+        return points + MOVE_SCALE * moved
+
+    @torch.no_grad()
+    def straighten(self, pictures: Tensor, landmarks: Tensor) -> Tensor:
+        """Pictures (B, 3, 256, 256) with these landmarks, deformed to the canonical shape."""
+        places = self.deformation(self.canonical[None]) @ self.deformation.add_edge(landmarks)
+        grid = spread_places(places)
+        return F.grid_sample(pictures, grid, mode="bicubic", padding_mode="border", align_corners=False).clamp(0, 1)
+
+
+def list_parts(scheme: Scheme) -> tuple[tuple[int, ...], ...]:
+    """The points of the head, of the mouth with the lower jaw, and of each eye with its brow and pupil, right first."""
+    jaw = scheme.groups["jaw"]
+    end = len(jaw) // 4
+    head = (*scheme.rigid, *jaw[:end], *jaw[-end:])
+    mouth = (*jaw[end:-end], *pick(scheme, ("outer_lips", "inner_lips")))
+    eyes = (
+        pick(scheme, [name for name in (f"{side}_brow", f"{side}_eye", f"{side}_pupil") if name in scheme.groups])
+        for side in ("right", "left")
+    )
+    return head, mouth, *eyes
+
+
+def spread_places(places: Tensor) -> Tensor:
+    """Places (B, GRID * GRID, 2) in crop units -> a sampling grid (B, 256, 256, 2) in [-1, 1]."""
+    maps = (places * 2 - 1).transpose(1, 2).view(-1, 2, GRID, GRID)
+    maps = F.interpolate(maps, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
+    return maps.permute(0, 2, 3, 1)
+
+
+def make_feather(height: int, width: int) -> Tensor:
+    """Weights (1, 1, height, width): one inside, falling smoothly to zero over `FEATHER` pixels at the edge."""
+    sides = []
+    for length in (height, width):
+        inside = torch.arange(length) + 0.5
+        ramp = (torch.minimum(inside, length - inside) / FEATHER).clamp(max=1)
+        sides.append(ramp * ramp * (3 - 2 * ramp))
+    return torch.outer(*sides)[None, None]
+
+
+def _start_still(given: int, hidden: int, made: int) -> nn.Sequential:
+    widths = (given, hidden, made)
+    first, last = (nn.Linear(before, after) for before, after in pairwise(widths))
+    layers = nn.Sequential(first, nn.LeakyReLU(SLOPE), last)
+    init_kaiming(layers)
+    nn.init.zeros_(last.weight)
+    return layers

@@ -1,0 +1,114 @@
+"""A region of the face in its canonical shape: its code, from its own landmarks, and the picture drawn from that."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer.networks.initialisation import SLOPE, init_kaiming
+
+QUANTILES = (0.005, 0.995)
+"""Of each component over the training frames: the code is held between them."""
+
+FINEST = 0.002
+"""Crop units (half a pixel of 256): components that vary less than a detector errs are not blown up to full size."""
+
+KEY_SHARPNESS = 3.0
+"""Where learning begins: how much likelier the texture of a like code is."""
+
+
+class RegionCode(nn.Module):
+    """Landmarks of a region -> its principal components, each of spread one, held within what was filmed.
+
+    Beyond what was filmed a region keeps its looks, and its shape alone goes on. `anchor` are points whose mean is
+    taken off first: an eye that moves with the head is the same eye.
+    """
+
+    mean: Tensor
+    directions: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, points: Sequence[int], components: int, anchor: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.points, self.anchor = list(points), list(anchor)
+        self.components = components
+        self.register_buffer("mean", torch.zeros(2 * len(self.points)))
+        self.register_buffer("directions", torch.zeros(2 * len(self.points), components))
+        self.register_buffer("low", torch.zeros(components))
+        self.register_buffer("high", torch.zeros(components))
+
+    def forward(self, landmarks: Tensor) -> Tensor:  # (B, N, 2) -> (B, components)
+        values = (self._place(landmarks) - self.mean) @ self.directions
+        return torch.minimum(torch.maximum(values, self.low), self.high)
+
+    @torch.no_grad()
+    def fit(self, landmarks: Tensor) -> None:
+        """Find the components in training landmarks (n, N, 2)."""
+        flat = self._place(landmarks)
+        self.mean.copy_(flat.mean(dim=0))
+        _, singular, directions = torch.linalg.svd(flat - self.mean, full_matrices=False)
+        spread = singular[: self.components] / math.sqrt(len(flat))
+        self.directions.zero_()
+        self.directions[:, : len(spread)] = directions[: len(spread)].T / (spread.square() + FINEST**2).sqrt()
+        values = (flat - self.mean) @ self.directions
+        for bound, share in zip((self.low, self.high), QUANTILES, strict=True):
+            bound.copy_(values.quantile(share, dim=0))
+
+    def _place(self, landmarks: Tensor) -> Tensor:
+        points = landmarks[:, self.points]
+        if self.anchor:
+            points = points - landmarks[:, self.anchor].mean(dim=1, keepdim=True)
+        return points.flatten(1)
+
+
+class RegionPicture(nn.Module):
+    """A code -> the region's picture (B, 3, h, w): a blend of textures, and what a few convolutions add.
+
+    The blend begins as the textures whose own codes (`keys`) are nearest, the addition as nothing. Maps are a
+    `stride`-th of the picture's size. `own` is how many of the code's components come first and are the region's own.
+    """
+
+    textures: nn.Parameter
+    keys: Tensor
+
+    def __init__(
+        self, code: int, own: int, textures: int, size: tuple[int, int], stride: int, hidden: int, channels: int
+    ) -> None:
+        super().__init__()
+        self.size, self.stride, self.channels = size, stride, channels
+        self.seed = (size[0] // (4 * stride), size[1] // (4 * stride))
+        self.textures = nn.Parameter(torch.zeros(textures, 3, *size))
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(KEY_SHARPNESS)))
+        self.register_buffer("keys", torch.zeros(textures, own))
+        self.fc = nn.Sequential(
+            nn.Linear(code, hidden),
+            nn.LeakyReLU(SLOPE),
+            nn.Linear(hidden, channels * self.seed[0] * self.seed[1]),
+            nn.LeakyReLU(SLOPE),
+        )
+        self.upscale = nn.Sequential(
+            nn.Conv2d(channels, 4 * channels, kernel_size=3, padding=1),
+            nn.LeakyReLU(SLOPE),
+            nn.PixelShuffle(2),
+            nn.Conv2d(channels, 2 * channels, kernel_size=3, padding=1),
+            nn.LeakyReLU(SLOPE),
+            nn.PixelShuffle(2),
+        )
+        self.masks = nn.Conv2d(channels // 2, textures, kernel_size=3, padding=1)
+        self.residual = nn.Conv2d(channels // 2, 3 * stride**2, kernel_size=3, padding=1)
+        init_kaiming(self)
+        for last in (self.masks, self.residual):
+            nn.init.zeros_(last.weight)
+
+    def forward(self, code: Tensor) -> Tensor:  # (B, code) -> (B, 3, h, w)
+        maps = self.upscale(self.fc(code).unflatten(1, (self.channels, *self.seed)))  # (B, C/2, h/stride, w/stride)
+        away = code[:, None, : self.keys.shape[1]] - self.keys
+        nearness = -(away * away).mean(dim=2) * self.log_sharpness.exp()  # (B, K)
+        masks = (self.masks(maps) + nearness[:, :, None, None]).softmax(dim=1)
+        # At the maps' size, then upsampled: the masks still sum to one, for a sixteenth of the work.
+        masks = F.interpolate(masks, size=self.size, mode="bilinear", align_corners=False)  # (B, K, h, w)
+        blend = (masks.unsqueeze(2) * self.textures).sum(dim=1)  # (B, 3, h, w)
+        return blend + F.pixel_shuffle(self.residual(maps), self.stride)
