@@ -39,6 +39,12 @@ COMPONENTS = (6, 10, 8, 8)
 MOUTH_REACH, EYE_REACH, HEAD_REACH = 0.35, 0.25, 1.0
 """How far a point's own motion carries, in crop units."""
 
+TEETH_SHARE = 0.45
+"""Of the gap between the lips, at most: what the teeth of either jaw may cover."""
+
+HIDDEN, SHOWN, LEAST_TRUST = 0.15, 0.5, 1e-3
+"""Shares of the canonical gap between which a contour point is trusted the more, and what is left of it when hidden."""
+
 MOVE_SCALE = 0.05
 """Crop units: of what the canonical points are learned to move by."""
 
@@ -65,6 +71,10 @@ class Generator(nn.Module):
     """A place in a picture needs more digits than bfloat16 has."""
 
     canonical: Tensor
+    teeth: Tensor
+    side: Tensor
+    select: Tensor
+    gaps: Tensor
 
     @property
     def regions(self) -> list[tuple[RegionCode, RegionPicture]]:
@@ -84,8 +94,13 @@ class Generator(nn.Module):
         reach[list(mouth)] = MOUTH_REACH
         reach[[point for eye in eyes for point in eye]] = EYE_REACH
         brows = pick(scheme, ("right_brow", "left_brow"))
+        self.openings = scheme.openings["mouth"]
+        self.extra = 2 * len(self.openings[0])
+        reach = torch.cat([reach, torch.full((self.extra,), MOUTH_REACH)])
         self.deformation = MovingLeastSquares(GRID, (*head, *brows), reach)
         self.register_buffer("canonical", torch.full((scheme.count, 2), 0.5))
+        self.register_buffer("teeth", torch.tensor(0.01))
+        self._list_contour(scheme)
 
         anchors = ((), scheme.groups["nose_base"], scheme.eye_corners[:2], scheme.eye_corners[2:])
         self.codes = nn.ModuleList(
@@ -99,18 +114,53 @@ class Generator(nn.Module):
             RegionPicture(width, own, config.textures[kind], size, stride, config.hidden, config.channels[kind])
             for width, own, kind, size, stride in zip(widths, COMPONENTS, kinds, sizes, strides, strict=True)
         )
-        moved = (scheme.count + len(self.deformation.edge), *(len(part) for part in self.parts[1:]))
+        moved = (scheme.count + self.extra + len(self.deformation.edge), *(len(part) for part in self.parts[1:]))
         self.moves = nn.ModuleList(
             _start_still(width, config.hidden, 2 * count) for width, count in zip(widths, moved, strict=True)
         )
         for number, size in enumerate(WINDOWS):
             self.register_buffer(f"feather_{number}", make_feather(*size), persistent=False)
 
+    def _list_contour(self, scheme: Scheme) -> None:
+        """The jaw's points but the chin, and for each the corner of eye or lips on its side that it may come near."""
+        jaw, lips = scheme.groups["jaw"], scheme.groups["outer_lips"]
+        half = len(jaw) // 2
+        right_corner, left_corner = lips[0], lips[len(lips) // 2]
+        eyes = scheme.eye_corners[0], scheme.eye_corners[3]
+        self.across = eyes
+        outer, inner, side = [], [], []
+        for points, eye, corner, sign in (
+            (jaw[:half], eyes[0], right_corner, 1.0),
+            (jaw[: -half - 1 : -1], eyes[1], left_corner, -1.0),
+        ):
+            for number, point in enumerate(points):
+                outer.append(point)
+                inner.append(eye if number < half // 2 else corner)
+                side.append(sign)
+        self.outer, self.inner = outer, inner
+        self.register_buffer("side", torch.tensor(side), persistent=False)
+        select = torch.zeros(len(outer), scheme.count)
+        select[range(len(outer)), outer] = 1.0
+        self.register_buffer("select", select, persistent=False)
+        self.register_buffer("gaps", torch.ones(len(outer)))
+
+    @torch.no_grad()
+    def set_canonical(self, canonical: Tensor) -> None:
+        """Take (N, 2) as the canonical shape, and measure on it what `knots` and `trust` go by."""
+        self.canonical.copy_(canonical)
+        upper, lower = (canonical[list(row)] for row in self.openings)
+        self.teeth.copy_(TEETH_SHARE * (lower - upper).norm(dim=1).max())
+        first, last = self.across
+        axis = F.normalize(canonical[last] - canonical[first], dim=0)
+        along = canonical @ axis
+        self.gaps.copy_((along[self.inner] - along[self.outer]) * self.side / (along[last] - along[first]))
+
     def forward(self, landmarks: Tensor) -> Tensor:  # (B, N, 2) -> (B, 3, 256, 256)
         head, *own = (code(landmarks) for code in self.codes)
         codes = [head, *(torch.cat([code, head], dim=1) for code in own)]
         picture = self.draw(codes)
-        places = self.deformation(landmarks) @ self.place(codes)  # (B, GRID * GRID, 2)
+        coefficients = self.deformation(self.knots(landmarks), self.trust(landmarks))
+        places = coefficients @ self.place(codes)  # (B, GRID * GRID, 2)
         # Zeros outside and clamped places are the fast way in ONNX Runtime; the clamp is what padding would do.
         return F.grid_sample(picture, spread_places(places).clamp(1 / SIZE - 1, 1 - 1 / SIZE), align_corners=False)
 
@@ -124,9 +174,35 @@ class Generator(nn.Module):
             whole = whole + F.pad(change, (x, SIZE - x - width, y, SIZE - y - height))
         return whole
 
+    def knots(self, landmarks: Tensor) -> Tensor:
+        """Landmarks (B, N, 2) with points at the teeth's edges behind them.
+
+        Teeth are as long however wide the mouth is: what a mouth opened further shows more of is the dark between.
+        """
+        upper, lower = (landmarks[:, list(row)] for row in self.openings)  # (B, n, 2)
+        gap = lower - upper
+        length = gap.square().sum(dim=2, keepdim=True).add(1e-12).sqrt()
+        teeth = gap * (self.teeth / length).clamp(max=TEETH_SHARE)
+        return torch.cat([landmarks, upper + teeth, lower - teeth], dim=1)
+
+    def trust(self, landmarks: Tensor) -> Tensor:
+        """How far each of `knots` is where it seems, (B, N + n): a contour that a turned head hides counts for nothing.
+
+        The jaw's points of one half are hidden where they come near, across the face, to their eye's or lips' corner.
+        """
+        first, last = self.across
+        axis = F.normalize(landmarks[:, last] - landmarks[:, first], dim=1)  # (B, 2)
+        along = (landmarks * axis[:, None]).sum(dim=2)  # (B, N)
+        gap = (along[:, self.inner] - along[:, self.outer]) * self.side  # (B, M)
+        width = along[:, last] - along[:, first]
+        shown = (gap / (width[:, None] * self.gaps) - HIDDEN) / (SHOWN - HIDDEN)
+        trust = torch.ones_like(along)
+        trust = trust + (shown.clamp(LEAST_TRUST, 1.0) - 1) @ self.select
+        return torch.cat([trust, torch.ones_like(trust[:, : self.extra])], dim=1)
+
     def place(self, codes: list[Tensor]) -> Tensor:
         """The canonical points and those on the crop's edge, each moved a little, as learned: (B, K, 2)."""
-        points = self.deformation.add_edge(self.canonical[None])
+        points = self.deformation.add_edge(self.knots(self.canonical[None]))
         head = self.moves[0](codes[0]).unflatten(1, (-1, 2))
         moved = head
         for part, move, code in zip(self.parts[1:], self.moves[1:], codes[1:], strict=True):
@@ -138,7 +214,9 @@ class Generator(nn.Module):
     @torch.no_grad()
     def straighten(self, pictures: Tensor, landmarks: Tensor) -> Tensor:
         """Pictures (B, 3, 256, 256) with these landmarks, deformed to the canonical shape."""
-        places = self.deformation(self.canonical[None]) @ self.deformation.add_edge(landmarks)
+        shape = self.canonical[None]
+        coefficients = self.deformation(self.knots(shape), self.trust(shape))
+        places = coefficients @ self.deformation.add_edge(self.knots(landmarks))
         grid = spread_places(places)
         return F.grid_sample(pictures, grid, mode="bicubic", padding_mode="border", align_corners=False).clamp(0, 1)
 

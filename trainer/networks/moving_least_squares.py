@@ -41,19 +41,25 @@ class MovingLeastSquares(nn.Module):
         for name, value in (("cells", cells), ("edge", edge), ("rigid", weights), ("falloff", falloff)):
             self.register_buffer(name, value, persistent=False)
 
-    def forward(self, points: Tensor) -> Tensor:
-        """Coefficients (B, G*G, K) for faces (B, N, 2); their product with `add_edge` of others is where cells lie."""
+    def forward(self, points: Tensor, trust: Tensor) -> Tensor:
+        """Coefficients (B, G*G, K) for faces (B, N, 2); their product with `add_edge` of others is where cells lie.
+
+        `trust` (B, N) in [0, 1] says how far each point counts.
+        """
         knots = self.add_edge(points)  # (B, K, 2)
+        trusted = torch.cat([trust, torch.ones_like(trust[:, : len(self.edge)])], dim=1)  # (B, K)
         squared = (self.cells * self.cells).sum(dim=1)[:, None] + (knots * knots).sum(dim=2)[:, None]
         squared = (squared - 2 * self.cells @ knots.transpose(1, 2)).clamp_min(0.0)  # (B, G*G, K)
         near = squared + SOFTNESS
-        weights = torch.exp(-squared * squared * self.falloff) / (near * near.sqrt())
+        weights = trusted[:, None] * torch.exp(-squared * squared * self.falloff) / (near * near.sqrt())
         weights = weights / weights.sum(dim=2, keepdim=True)
 
         # The head's own motion: the affine map through the rigid points that is nearest in squares.
-        centre = (knots * self.rigid).sum(dim=1, keepdim=True)  # (B, 1, 2)
+        rigid = trusted.unsqueeze(2) * self.rigid  # (B, K, 1)
+        rigid = rigid / rigid.sum(dim=1, keepdim=True)
+        centre = (knots * rigid).sum(dim=1, keepdim=True)  # (B, 1, 2)
         centred = knots - centre
-        weighed = (centred * self.rigid).transpose(1, 2)  # (B, 2, K)
+        weighed = (centred * rigid).transpose(1, 2)  # (B, 2, K)
         head = _invert_2x2(weighed @ centred) @ weighed  # (B, 2, K)
 
         # The local fit, damped: from the weighed mean of the points and their covariance about each cell.

@@ -33,7 +33,7 @@ def make_generator(config: GeneratorConfig, frames: TargetFrames) -> Generator:
         }
     )
     generator = Generator(config)
-    generator.canonical.copy_(canonical)
+    generator.set_canonical(canonical)
     corners = ((0, 0), *config.corners)
     for (code, picture), (x, y) in zip(generator.regions, corners, strict=True):
         code.fit(frames.landmarks)
