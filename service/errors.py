@@ -5,7 +5,7 @@ LandmarkGANError (shared)
     ├── UnsupportedImageError, ImageTooLargeError   (ImageErrors too)
     ├── UnknownTargetError, DamagedTargetError, UnnamedTargetError, UnknownSchemeError
     ├── NoFaceError, FaceIndexError, OptionError, MediaTypeError
-    ├── QueueFullError, DeadlineError, NotReadyError, LoadFailedError, ClientGoneError
+    ├── QueueFullError, DeadlineError, NotReadyError, ClientGoneError
     ├── IdleError, ForeignPageError                 of streams
     ├── UnsupportedVideoError, VideoTooLargeError, VideoDamagedError
     ├── UnknownJobError, JobStateError, StorageError
@@ -73,10 +73,6 @@ class DeadlineError(ServiceError):
 
 class NotReadyError(ServiceError):
     """The service is loading, draining, or has no target."""
-
-
-class LoadFailedError(ServiceError):
-    """The targets could not be loaded, and will not be before a new start."""
 
 
 class ClientGoneError(ServiceError):

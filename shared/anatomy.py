@@ -1,18 +1,19 @@
 """What a face is besides points: features to take hold of, the points' depth, and how an expression moves them.
 
 All of it is in the frame of an upright face that looks into the camera: x to the picture's right, y down, z towards the
-camera, lengths in distances between the eyes' centres. An editor turns flat faces and opens their mouths with it;
-nothing that is trained or measured uses it.
+camera, lengths in distances between the eyes' centres. An editor turns flat faces and opens their mouths with it, and
+`shared.pose` and `shared.neutral` tell a head's pose and a neutral face by it.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.landmarks import CONVERSIONS, IBUG68, IBUG70, Scheme
+from shared.landmarks import CONVERSIONS, IBUG68, IBUG70, Points, Scheme, get_scheme
 
 # What a person would take hold of, from the groups that a scheme has.
 FEATURES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -47,9 +48,10 @@ class Motion:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """A scheme's: each feature's points, `depth` ``(N,)``, and the motions."""
+    """A scheme's: each feature's points, an average neutral `face` ``(N, 2)``, `depth` ``(N,)``, and the motions."""
 
     features: Mapping[str, tuple[int, ...]]
+    face: NDArray[np.float64]
     depth: NDArray[np.float64]
     motions: tuple[Motion, ...]
 
@@ -65,6 +67,18 @@ _DEPTH: Final[Half] = {
     **{29: (0.32,), 30: (0.42,), 31: (0.03,), 32: (0.14,), 33: (0.16,), 36: (-0.37,), 37: (-0.27,), 38: (-0.24,)},
     **{39: (-0.29,), 40: (-0.25,), 41: (-0.28,), 48: (-0.12,), 49: (0.08,), 50: (0.17,), 51: (0.19,), 57: (0.12,)},
     **{58: (0.11,), 59: (0.04,), 60: (-0.09,), 61: (0.05,), 62: (0.10,), 66: (0.09,), 67: (0.04,), 68: (-0.26,)},
+}
+
+# The mean of ten people's neutral faces (three on video, seven on photos), facing the camera, their mouths shut. The
+# origin is the mean of the eyes' corners.
+_FACE: Final[Half] = {
+    **{0: (-1.17, 0.12), 1: (-1.15, 0.35), 2: (-1.12, 0.71), 3: (-1.07, 0.96), 4: (-0.98, 1.18), 5: (-0.73, 1.47)},
+    **{6: (-0.52, 1.61), 7: (-0.29, 1.7), 8: (0, 1.74), 17: (-0.92, -0.25), 18: (-0.82, -0.35), 19: (-0.67, -0.4)},
+    **{20: (-0.47, -0.4), 21: (-0.23, -0.35), 27: (0, -0.13), 28: (0, 0.05), 29: (0, 0.25), 30: (0, 0.44)},
+    **{31: (-0.29, 0.65), 32: (-0.13, 0.68), 33: (0, 0.68), 36: (-0.71, -0.01), 37: (-0.61, -0.08), 38: (-0.45, -0.09)},
+    **{39: (-0.29, 0.01), 40: (-0.43, 0.03), 41: (-0.58, 0.04), 48: (-0.46, 1.03), 49: (-0.32, 0.94)},
+    **{50: (-0.13, 0.89), 51: (0, 0.91), 57: (0, 1.19), 58: (-0.13, 1.18), 59: (-0.3, 1.13), 60: (-0.4, 1.02)},
+    **{61: (-0.2, 1.01), 62: (0, 1.02), 66: (0, 1.04), 67: (-0.21, 1.03), 68: (-0.51, -0.03)},
 }
 
 # (dx, dy) of each point that moves. After regressions of the sample videos' frames, turned to face the camera, on the
@@ -98,6 +112,33 @@ def describe(scheme: Scheme) -> Anatomy:
 
     Raises KeyError for a scheme that has neither conversion. One without pupils has no gaze.
     """
+    return _describe(scheme.name)
+
+
+def change_measure(faces: Points, name: str, amount: NDArray[np.float32], scheme: Scheme) -> Points:
+    """Faces (..., N, 2) that face the camera, in the anatomy's unit, with one measure of `shared.expression` changed.
+
+    `amount` (...) is added to `mouth`, `mouth_width`, an eye or a brow. Raises KeyError for any other.
+    """
+    motions = {motion.name: motion.points for motion in describe(scheme).motions}
+    amount = np.asarray(amount)[..., None, None]
+    if name == "mouth_width":
+        moves = motions["smile"] * np.maximum(amount, 0) + motions["pout"] * np.maximum(-amount, 0)
+    elif name == "mouth":
+        moves = motions["mouth_open"] * amount
+    elif name.endswith("brow"):
+        points = list(scheme.groups[name])
+        moves = np.zeros((scheme.count, 2)) * amount
+        moves[..., points, :] = motions["brows_up"][points] * amount
+    else:
+        moves = motions[f"{name}_open"] * amount
+    changed: Points = (faces + moves).astype(np.float32)
+    return changed
+
+
+@cache
+def _describe(name: str) -> Anatomy:
+    scheme = get_scheme(name)
     right = np.zeros((IBUG70.count, 2))
     for point, shift in _EYE_OPEN.items():
         right[point] = shift
@@ -124,6 +165,7 @@ def describe(scheme: Scheme) -> Anatomy:
             name: tuple(point for group in groups for point in scheme.groups.get(group, ()))
             for name, groups in FEATURES.items()
         },
+        face=_carry(_mirror(_FACE, 2), scheme),
         depth=_carry(_mirror(_DEPTH, 1), scheme)[:, 0],
         motions=tuple(
             Motion(name, low, high, _carry(points, scheme), _place(reading.reshape(-1, 2), scheme))

@@ -13,13 +13,11 @@ import onnxruntime as ort
 from service.errors import DamagedTargetError, StartError, UnknownTargetError, UnsupportedImageError
 from service.inference.network import GPU_PROVIDER, Network, OnnxNetwork, load_cuda_libraries
 from service.media.images import sniff_media_type
+from shared.animation import Animator
 from shared.bundle import MANIFEST_NAME, Bundle, BundleManifest, load_bundle
-from shared.calibration import Calibration
 from shared.detectors import DETECTOR_NAMES
 from shared.errors import BundleError
-from shared.landmarks import Points
-from shared.pixels import PIXEL_RANGE, Image8, from_network
-from shared.tilt import TiltRange
+from shared.pixels import PIXEL_RANGE
 
 logger = logging.getLogger(__name__)
 
@@ -40,25 +38,12 @@ class Target:
     reference_type: str
     converter: Network
     tl2f: Network
-    calibration: Calibration
-    tilt: TiltRange
+    animator: Animator
 
     @property
     def consent(self) -> Consent:
         """Whether the bundle names the record in which the person agreed."""
         return "recorded" if (self.manifest.data.consent or "").strip() else "none"
-
-    def convert(self, points: Points) -> Points:
-        """Anyone's landmarks ``(B, N, 2)`` in crop units -> the target's, likewise."""
-        return self.converter.run(points)
-
-    def convert_calibrated(self, points: Points, neutrals: Points) -> Points:
-        """As `convert`, of faces whose neutral shapes ``(B, N, 2)`` are known."""
-        return self.calibration.convert(points, neutrals, self.converter.run)
-
-    def synthesize(self, points: Points) -> Image8:
-        """The target's landmarks ``(B, N, 2)`` in crop units -> pictures ``(B, S, S, 3)``."""
-        return from_network(self.tl2f.run(points))
 
 
 @dataclass(frozen=True)
@@ -178,16 +163,18 @@ def open_target(bundle: Bundle, device: str, threads: int) -> Target:
         raise BundleError(f"{manifest.target}: pictures are expected in {PIXEL_RANGE}; export the target again.")
     try:
         reference = files[manifest.reference.file]
-        converter, tl2f = files[manifest.converter.file], files[manifest.tl2f.file]
+        converter = OnnxNetwork(
+            files[manifest.converter.file], manifest.converter, device, threads=1
+        )  # too small to share
+        tl2f = OnnxNetwork(files[manifest.tl2f.file], manifest.tl2f, device, threads)
         target = Target(
             bundle=bundle.sha256,
             manifest=manifest,
             reference=reference,
             reference_type=sniff_media_type(reference),
-            converter=OnnxNetwork(converter, manifest.converter, device, threads=1),  # too small to share out
-            tl2f=OnnxNetwork(tl2f, manifest.tl2f, device, threads),
-            calibration=Calibration(manifest),
-            tilt=TiltRange(manifest),
+            converter=converter,
+            tl2f=tl2f,
+            animator=Animator(manifest, converter.run, tl2f.run),
         )
         _warm_up(target)
     except (BundleError, UnsupportedImageError) as error:

@@ -9,13 +9,16 @@ from typing import Literal
 import numpy as np
 
 from service.inference.bundles import Target
+from service.inference.driver_neutral import NeutralEstimator
 from service.inference.face_service import FaceService, Stopwatch
 from service.inference.smoothing import FaceSmoother
-from service.inference.synthesis import DrivingFace, Face, place_landmarks
+from service.inference.synthesis import Placed, place_landmarks
 from service.media.images import resize_picture
+from shared.animation import DrivingFace, Face
 from shared.detectors.tracker import FaceTracker
 from shared.errors import LandmarksError
 from shared.geometry import Crop, paste_crop
+from shared.landmarks import Points, get_scheme
 from shared.pixels import Image8
 
 Layout = Literal["face", "side-by-side", "paste-back"]
@@ -33,29 +36,48 @@ class FacePlayer:
     """Holds what one frame leaves for the next."""
 
     def __init__(
-        self, face_service: FaceService, target: Target, face: int = 0, convert: bool = True, smooth: bool = True
+        self,
+        face_service: FaceService,
+        target: Target,
+        face: int = 0,
+        convert: bool = True,
+        smooth: bool = True,
+        neutral: Points | None = None,
     ) -> None:
-        """`face` is the number, by size, of the face to follow, 0 the largest. Raises DetectorUnavailableError."""
+        """`face` is the number, by size, of the face to follow, 0 the largest.
+
+        `neutral` (N, 2) is its neutral shape in the target's crop units; without one it is found on the way. Raises
+        DetectorUnavailableError.
+        """
         detector = face_service.need_detector()
         self.face_service, self.target, self.convert = face_service, target, convert
         self._scheme = detector.scheme
+        self._neutral = neutral
+        self._estimator = NeutralEstimator(get_scheme(target.manifest.scheme))
         self._tracker = FaceTracker(detector, face)
         self._smoother = FaceSmoother() if smooth else None
 
     async def play(self, image: Image8, seconds: float, watch: Stopwatch) -> PlayedFrame | None:
         """The target in the frame of this time; None where the face is not to be seen."""
-        found = await self.face_service.track(self._tracker, image, watch)
-        if found is None:
+        placed = await self.find(image, watch)
+        if placed is None:
             return None
-        try:
-            placed = place_landmarks(found.landmarks, self._scheme, self.target.manifest)
-        except LandmarksError:  # a detector's slip, in one frame of many
-            return None
+        neutral = self._neutral
+        if self.convert and neutral is None:
+            points = placed.points
+            neutral = await self.face_service.in_pool(lambda: self._estimator.watch(points, seconds))
         if self._smoother is not None:
             placed = self._smoother.smooth(placed, seconds)
-        return PlayedFrame(
-            await self.face_service.animate(self.target, DrivingFace(placed.points, self.convert), watch), placed.crop
-        )
+        driving = DrivingFace(placed.points, self.convert, neutral if self.convert else None)
+        return PlayedFrame(await self.face_service.animate(self.target, driving, watch), placed.crop)
+
+    async def find(self, image: Image8, watch: Stopwatch) -> Placed | None:
+        """The face in the video's next frame, in the target's crop units; None where it is not to be seen."""
+        found = await self.face_service.track(self._tracker, image, watch)
+        try:
+            return None if found is None else place_landmarks(found.landmarks, self._scheme, self.target.manifest)
+        except LandmarksError:  # a detector's slip, in one frame of many
+            return None
 
     async def rest(self, watch: Stopwatch) -> Face:
         """The target's own neutral face, for frames before there is any other."""

@@ -15,9 +15,6 @@ from service.errors import FaceIndexError, NoFaceError, OptionError, UnnamedTarg
 from service.inference.bundles import Catalogue, Target
 from service.inference.engine import Engine, Step
 from service.inference.synthesis import (
-    Animation,
-    DrivingFace,
-    Face,
     Units,
     find_source_neutral,
     place_landmarks,
@@ -25,6 +22,7 @@ from service.inference.synthesis import (
 )
 from service.media.images import PictureFormat, decode_picture, encode_picture, resize_picture
 from service.settings import Settings
+from shared.animation import DrivingFace, Face
 from shared.detectors import DetectedFace, LandmarkDetector
 from shared.detectors.tracker import FaceTracker
 from shared.errors import DetectorUnavailableError
@@ -267,7 +265,7 @@ class FaceService:
 
     async def animate(self, target: Target, drive: DrivingFace, watch: Stopwatch) -> Face:
         """The target's face for one drive."""
-        outcome = await self.engine.submit(Step(Animation(target), self.settings.max_batch), drive)
+        outcome = await self.engine.submit(Step(target.animator.animate, self.settings.max_batch), drive)
         watch.add("queue", outcome.waited)
         watch.add("convert", outcome.result.convert_seconds)
         watch.add("synthesize", outcome.result.synthesize_seconds)

@@ -1,6 +1,5 @@
-"""From anyone's landmarks to a batch of the target's faces: no queue, no picture format, no HTTP."""
+"""Landmarks and neutral faces as clients and detectors give them, placed for a target's networks."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -8,13 +7,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from service.inference.bundles import Target
 from shared.bundle import BundleManifest
 from shared.errors import LandmarksError
 from shared.geometry import Crop, CropRule, find_crop
 from shared.landmarks import Points, Scheme, check_points, convert_scheme, get_scheme, guess_scheme
 from shared.neutral import find_neutral
-from shared.pixels import Image8
 
 Units = Literal["any", "crop"]
 
@@ -29,28 +26,6 @@ class Placed:
 
     points: Points
     crop: Crop
-
-
-@dataclass(frozen=True)
-class DrivingFace:
-    """One item of a target's batch, in crop units.
-
-    `neutral` is the neutral shape ``(N, 2)`` of who drives, where it is known; the conversion then goes by it.
-    """
-
-    points: Points
-    convert: bool
-    neutral: Points | None = None
-
-
-@dataclass(frozen=True)
-class Face:
-    """What the networks made of one drive; times in seconds, of the whole batch."""
-
-    picture: Image8
-    points: Points
-    convert_seconds: float
-    synthesize_seconds: float
 
 
 def place_landmarks(landmarks: ArrayLike, scheme: str | None, manifest: BundleManifest, units: Units = "any") -> Placed:
@@ -92,35 +67,3 @@ def place_neutral(faces: Sequence[ArrayLike], manifest: BundleManifest) -> Point
             raise LandmarksError(f"source_neutral.{number}: {error}") from error
     neutral = find_source_neutral(placed, get_scheme(manifest.scheme))
     return place_landmarks(neutral, manifest.scheme, manifest).points
-
-
-@dataclass(frozen=True)
-class Animation:
-    """`animate` of one target, as a step's work: two of one target are equal, so that its requests share a lane."""
-
-    target: Target
-
-    def __call__(self, drives: Sequence[DrivingFace]) -> list[Face]:
-        return animate(self.target, drives)
-
-
-def animate(target: Target, drives: Sequence[DrivingFace]) -> list[Face]:
-    """One batch through the converter, where asked for, and TL2F, with each head's tilt within the target's range."""
-    started = time.perf_counter()
-    points = np.stack([drive.points for drive in drives])  # (B, N, 2)
-    excess = target.tilt.find_excess(points)  # (B,)
-    points = target.tilt.turn(points, -excess)
-    chosen = [row for row, drive in enumerate(drives) if drive.convert and drive.neutral is None]
-    if chosen:
-        points[chosen] = target.convert(points[chosen])
-    known = {row: drive.neutral for row, drive in enumerate(drives) if drive.convert and drive.neutral is not None}
-    if known:
-        points[list(known)] = target.convert_calibrated(points[list(known)], np.stack(list(known.values())))
-    converted = time.perf_counter()
-    level = target.synthesize(points)  # (B, S, S, 3)
-    pictures = [target.tilt.turn_picture(*each) for each in zip(level, excess, strict=True)]
-    points = target.tilt.turn(points, excess)
-    done = time.perf_counter()
-    return [
-        Face(picture, row, converted - started, done - converted) for picture, row in zip(pictures, points, strict=True)
-    ]

@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.inference.face_player import FacePlayer, Layout, compose
 from service.inference.face_service import FaceService, Stopwatch
-from service.inference.synthesis import Face
+from service.media.clip_neutral import find_clip_neutral
 from service.media.video import Shot, VideoFacts, VideoLimits, VideoReader, VideoWriter
+from shared.animation import Face
 from shared.geometry import Crop
 
 Made = TypeVar("Made")
@@ -90,11 +91,14 @@ async def render_clip(
 ) -> Progress:
     """Make `result`, an MP4 with the source's frames and times. `tell` is called after each frame.
 
-    A frame without the face keeps the last one made; pasted back, it stays as it is. Raises UnsupportedVideoError,
-    VideoTooLargeError, VideoDamagedError, StorageError, DetectorUnavailableError and the errors of
-    `FaceService.find_target`. Whatever ends it, a cancellation too, no half of a result stays.
+    The clip is watched once before, for the neutral face of who drives. A frame without the face keeps the last one
+    made; pasted back, it stays as it is. Raises UnsupportedVideoError, VideoTooLargeError, VideoDamagedError,
+    StorageError, DetectorUnavailableError and the errors of `FaceService.find_target`. Whatever ends it, a cancellation
+    too, no half of a result stays.
     """
-    player = FacePlayer(face_service, face_service.find_target(options.target), options.face, smooth=options.smoothing)
+    target = face_service.find_target(options.target)
+    neutral = await find_clip_neutral(FacePlayer(face_service, target, options.face), source, limits)
+    player = FacePlayer(face_service, target, options.face, smooth=options.smoothing, neutral=neutral)
     renderer = ClipRenderer(source, result, options.layout, limits)
     progress, watch = Progress(), Stopwatch()
     hand = ThreadPoolExecutor(1, thread_name_prefix="film")

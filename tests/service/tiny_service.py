@@ -52,7 +52,8 @@ def make_face(scheme: Scheme = IBUG68) -> Points:
     points = np.zeros((scheme.count, 2), np.float32)
     for name, rows in scheme.groups.items():
         x, y, wide, high = places[name]
-        turn = np.linspace(np.pi if name == "jaw" else 2 * np.pi, 0, len(rows), endpoint=name == "jaw")
+        ends = (0, np.pi) if name == "jaw" else (2 * np.pi, 0)
+        turn = np.linspace(*ends, len(rows), endpoint=name == "jaw")
         points[list(rows)] = np.stack([x - wide * np.cos(turn), y + high * np.sin(turn)], axis=1)
     return points
 

@@ -15,6 +15,7 @@ from tiny_service import SHIFT, SIZE, make_converter, make_face, make_model, mak
 from service.errors import DamagedTargetError, StartError, UnknownTargetError
 from service.inference.bundles import BundleFolder, open_target
 from service.inference.network import load_cuda_libraries
+from shared.animation import DrivingFace
 from shared.bundle import hash_file, load_bundle
 
 
@@ -46,9 +47,9 @@ def test_whole_bundles_are_served(shelf: Path) -> None:
     target = catalogue.find("good")
     assert target.tl2f.providers == ("CPUExecutionProvider",)
     assert target.reference_type == "image/png"
-    pictures = target.synthesize(target.convert(np.stack([make_face()] * 3)))
-    assert pictures.shape == (3, SIZE, SIZE, 3)
-    assert pictures.dtype == np.uint8
+    made = target.animator.animate([DrivingFace(make_face(), convert=True)] * 3)
+    assert [face.picture.shape for face in made] == [(SIZE, SIZE, 3)] * 3
+    assert made[0].picture.dtype == np.uint8
 
 
 def test_flipped_byte(shelf: Path) -> None:
@@ -220,4 +221,4 @@ def test_the_bytes_that_were_hashed_are_those_that_run(shelf: Path, monkeypatch:
     bundle = load_bundle(shelf / "good")
     shutil.copyfile(shelf / "good" / "tl2f.onnx", shelf / "good" / "converter.onnx")  # swapped behind the check's back
     points = make_face()[None]
-    np.testing.assert_allclose(open_target(bundle, "cpu", 1).convert(points), points + SHIFT)
+    np.testing.assert_allclose(open_target(bundle, "cpu", 1).converter.run(points), points + SHIFT)
