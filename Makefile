@@ -27,7 +27,7 @@ serve: $(VENV)/.has-service ## Start the HTTP service [PORT=8000] [ARGS="--host 
 test: lint ## Check style and types, then run every test [ARGS=…]
 	@$(RUN) -m pytest $(ARGS)
 
-lint: $(VENV)/.has-service+trainer+fan+dev $(NODE_MODULES) ## Check style and types alone
+lint: $(VENV)/.has-service+trainer+fan+otel+dev $(NODE_MODULES) ## Check style and types alone
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy

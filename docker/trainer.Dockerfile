@@ -9,7 +9,7 @@ RUN pip install --no-cache-dir -c constraints.txt ".[$ONNXRUNTIME,trainer]"
 COPY shared shared
 COPY trainer trainer
 COPY models models
-ENV PYTHONUNBUFFERED=1 HOME=/tmp
+ENV PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1 HOME=/tmp
 USER 65534:65534
 ENTRYPOINT ["python", "-m", "trainer"]
 CMD ["--help"]

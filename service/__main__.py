@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 import threading
 from collections.abc import Sequence
@@ -12,9 +13,9 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from service.app import create_app
-from service.settings import Settings
+from service.settings import PREFIX, Settings, find_mistakes
 
-FAILED_START = 3
+WRONG_SETTINGS, FAILED_START = 2, 3
 WORDED_FRAMES = 4  # in `max_frame_bytes`: frames up to this are read and refused in words, larger ones unread
 
 
@@ -72,10 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = Settings.model_validate(options)
     except ValidationError as error:
-        for each in error.errors():
-            name = "_".join(str(part) for part in each["loc"]).upper()
-            print(f"LANDMARKGAN_{name}: {each['msg']}", file=sys.stderr)
-        return 2
+        named = [("_".join(str(part) for part in each["loc"]).upper(), each["msg"]) for each in error.errors()]
+        return refuse_start([f"{PREFIX}{name}: {reason}" for name, reason in named])
+    if mistakes := find_mistakes(settings, os.environ):
+        return refuse_start(mistakes)
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
     app = create_app(settings)
     server = Server(configure_server(app, settings), app, settings.drain_seconds)
@@ -84,6 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 0
     return 0 if server.started else FAILED_START
+
+
+def refuse_start(mistakes: Sequence[str]) -> int:
+    """Tell what is wrong with the settings; the exit status of that."""
+    for mistake in mistakes:
+        print(mistake, file=sys.stderr)
+    return WRONG_SETTINGS
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ LandmarkGANError (shared)
     ├── UnsupportedImageError, ImageTooLargeError   (ImageErrors too)
     ├── UnknownTargetError, DamagedTargetError, UnnamedTargetError, UnknownSchemeError
     ├── NoFaceError, FaceIndexError, OptionError, MediaTypeError
-    ├── QueueFullError, DeadlineError, NotReadyError, ClientGoneError
+    ├── QueueFullError, DeadlineError, NotReadyError, LoadFailedError, ClientGoneError
     ├── IdleError, ForeignPageError                 of streams
     ├── UnsupportedVideoError, VideoTooLargeError, VideoDamagedError
     ├── UnknownJobError, JobStateError, StorageError
@@ -73,6 +73,10 @@ class DeadlineError(ServiceError):
 
 class NotReadyError(ServiceError):
     """The service is loading, draining, or has no target."""
+
+
+class LoadFailedError(ServiceError):
+    """The targets could not be loaded, and will not be before a new start."""
 
 
 class ClientGoneError(ServiceError):

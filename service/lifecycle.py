@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from service.errors import NotReadyError
+from service.errors import LoadFailedError, NotReadyError
 from service.inference.bundles import BundleFolder
 from service.inference.engine import Engine
 from service.inference.face_service import FaceService
@@ -25,10 +25,19 @@ class Lifecycle:
         self.draining = False
         self.failure: str | None = None
 
+    def check_alive(self) -> None:
+        """Raises LoadFailedError once loading has failed: only a new start could help."""
+        if self.failure is not None:
+            raise LoadFailedError(self.failure)
+
     def need_studio(self) -> FaceService:
-        """Raises NotReadyError while the targets are loading. A draining service serves on, until it is closed."""
+        """A draining service serves on, until it is closed.
+
+        Raises NotReadyError while the targets are loading, and LoadFailedError where that failed.
+        """
+        self.check_alive()
         if self.face_service is None:
-            raise NotReadyError(self.failure or "The targets are still loading; try again in a moment.")
+            raise NotReadyError("The targets are still loading; try again in a moment.")
         return self.face_service
 
     def check_ready(self) -> None:

@@ -1,19 +1,24 @@
 """What the service is told from outside: environment variables that begin with LANDMARKGAN_."""
 
-import os
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.bundle import MANIFEST_NAME
+from shared.cores import count_cores
+
+PREFIX = "LANDMARKGAN_"
 MIB = 1024 * 1024
 
 
 class Settings(BaseSettings):
     """Every setting with its default; each is the environment variable ``LANDMARKGAN_<NAME>``."""
 
-    model_config = SettingsConfigDict(env_prefix="LANDMARKGAN_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     models_dir: Path = Field(default=Path("models"), description="Folder of bundles, one a target, and the detector's.")
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
@@ -22,7 +27,9 @@ class Settings(BaseSettings):
 
     device: Literal["cpu", "cuda"] = "cpu"
     require_gpu: bool = Field(default=False, description="Fail the start where the networks would not run on CUDA.")
-    threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256, description="CPU threads.")
+    threads: int = Field(
+        default_factory=count_cores, ge=1, le=256, description="CPU threads; default: the cores that it may use."
+    )
     require_consent: bool = Field(
         default=False, description="Refuse bundles whose manifest names no consent record of the person."
     )
@@ -57,8 +64,8 @@ class Settings(BaseSettings):
     stream_idle_seconds: float = Field(
         default=30, gt=0, le=3600, description="A stream that sends nothing, or reads nothing, for so long is closed."
     )
-    stream_origins: tuple[str, ...] = Field(
-        default=(), description='Pages of other hosts that may open streams, as JSON: ["https://example.org"].'
+    allowed_origins: tuple[str, ...] = Field(
+        default=(), description='Pages of other hosts that may use the service, as JSON: ["https://example.org"].'
     )
 
     jobs_dir: Path = Field(default=Path("jobs"), description="Where video jobs are kept; one service's alone.")
@@ -70,3 +77,19 @@ class Settings(BaseSettings):
     max_video_bytes: int = Field(default=200 * MIB, ge=1024)
     max_video_seconds: float = Field(default=600, gt=0)
     max_video_pixels: int = Field(default=8_300_000, ge=1, le=80_000_000, description="Of a video's frame.")
+
+
+def find_mistakes(settings: Settings, environment: Iterable[str]) -> list[str]:
+    """What no single setting can tell, each in words: names of the environment that are none, no default target."""
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    mistakes = []
+    for name in sorted(name for name in environment if name.upper().startswith(PREFIX)):
+        if name.upper() not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1)
+            mistakes.append(f"{name}: there is no such setting{f'; {near[0]} is meant?' if near else '.'}")
+    default = settings.default_target
+    if default is not None and not (settings.models_dir / default / MANIFEST_NAME).is_file():
+        found = sorted(path.parent.name for path in settings.models_dir.glob(f"*/{MANIFEST_NAME}"))
+        there = ", ".join(found) or "no bundle"
+        mistakes.append(f"{PREFIX}DEFAULT_TARGET: there is no target '{default}'; {settings.models_dir} has: {there}.")
+    return mistakes

@@ -16,8 +16,12 @@ Points = NDArray[np.float32]
 
 # Pictures are at most tens of thousands of pixels wide; beyond this float32 has no sub-pixel digits left.
 MAX_COORDINATE = 1e6
-# A face smaller than this share of its coordinates' magnitude is lost in rounding: all points count as equal.
+# A face smaller than this share of its coordinates' magnitude is lost in rounding: its points count as equal.
 MIN_RELATIVE_SPREAD = 1e-5
+# Distance from the median point, in medians of that distance: a face's farthest point has up to 2.
+MAX_SPREADS = 12.0
+# The second singular value to the first: filmed faces have 0.8 to 0.9.
+MIN_FLATNESS = 0.01
 
 
 @dataclass(frozen=True)
@@ -193,8 +197,9 @@ def guess_scheme(count: int) -> Scheme:
 def check_points(points: ArrayLike, scheme: Scheme) -> Points:
     """Points as a checked ``(count, 2) float32`` array, in the units they came in.
 
-    Raises LandmarksError for another count or shape, values that are not finite or beyond ±1e6, and points that all lie
-    on one spot.
+    Raises LandmarksError for another count or shape, values that are not finite or beyond ±1e6, and points that no face
+    has: on one spot, on one line, or one of them far off. Spread is measured by medians, which a point far off, unlike
+    a mean or an extent, does not move.
     """
     try:
         array = np.asarray(points, dtype=np.float64)
@@ -209,8 +214,19 @@ def check_points(points: ArrayLike, scheme: Scheme) -> Points:
     largest = float(np.abs(array).max())
     if largest > MAX_COORDINATE:
         raise LandmarksError(f"Landmark coordinates must lie within ±{MAX_COORDINATE:g}; one is {largest:g}.")
-    if float(np.ptp(array, axis=0).max()) <= MIN_RELATIVE_SPREAD * largest:
-        raise LandmarksError("All landmarks lie on one spot; a face needs points that differ.")
+    middle = np.median(array, axis=0)
+    distance = np.linalg.norm(array - middle, axis=1)
+    spread = float(np.median(distance))
+    if spread <= MIN_RELATIVE_SPREAD * float(np.abs(middle).max()):
+        raise LandmarksError("Most landmarks lie on one spot; a face needs points that differ.")
+    if float(distance.max()) > MAX_SPREADS * spread:
+        far = int(distance.argmax())
+        raise LandmarksError(
+            f"Landmark {far} lies {distance[far] / spread:.3g} times as far off as most; it is no face's."
+        )
+    first, second = np.linalg.svd(array - array.mean(axis=0), compute_uv=False)
+    if second <= MIN_FLATNESS * first:
+        raise LandmarksError("All landmarks lie on one line; a face has width and height.")
     return array.astype(np.float32)
 
 

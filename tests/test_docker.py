@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 import yaml
+from fastapi import FastAPI
 
+from service.__main__ import configure_server
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -125,17 +127,33 @@ def test_compose_mounts_are_folders_of_the_repository_or_remade_ones(compose: di
     for name, service in compose["services"].items():
         for volume in service["volumes"]:
             host, inside = volume.split(":")[:2]
-            folder = host.removeprefix("./")
-            assert inside == f"/app/{folder}", name
+            folder = inside.removeprefix("/app/")
+            assert host == f"./{folder}" or (host.startswith(folder) and host in compose["volumes"]), name
             assert (ROOT / folder).is_dir() or f"/{folder}/" in ignored, name
+
+
+def test_services_are_published_on_this_machine_alone_and_bounded(compose: dict[str, Any]) -> None:
+    served = {name: service for name, service in compose["services"].items() if "ports" in service}
+    assert set(served) == {"service", "service-gpu"}
+    for name, service in served.items():
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"]), name
+        assert service["mem_limit"], name
+        grace = float(service["stop_grace_period"].removesuffix("s"))
+        assert grace >= Settings().drain_seconds + configure_server(FastAPI(), Settings()).timeout_graceful_shutdown
+        assert [volume for volume in service["volumes"] if volume.endswith(":/app/jobs")], name
+        origins = json.loads(service["environment"]["LANDMARKGAN_ALLOWED_ORIGINS"])
+        published = service["ports"][0].split(":")[1]
+        assert {f"http://localhost:{published}", f"http://127.0.0.1:{published}"} <= set(origins)
+    volumes = [volume for service in served.values() for volume in service["volumes"] if "jobs" in volume]
+    assert len(set(volumes)) == len(volumes), "two services on one folder of jobs"
 
 
 def test_ports_agree(compose: dict[str, Any]) -> None:
     exposed = [rest for name, rest in read_instructions("Dockerfile") if name == "EXPOSE"]
     assert exposed == [read_env("Dockerfile")["LANDMARKGAN_PORT"]]
     ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
-    assert {port.split(":")[1] for port in ports} == set(exposed)
-    assert len({port.split(":")[0] for port in ports}) == len(ports), "two services would want one port of the host"
+    assert {port.split(":")[2] for port in ports} == set(exposed)
+    assert len({port.split(":")[1] for port in ports}) == len(ports), "two services would want one port of the host"
 
 
 def test_environment_sets_settings_that_the_service_has(

@@ -72,7 +72,7 @@ class GeneratorTraining(_Frozen):
     schedule: Literal["cosine", "steps"] = Field(
         default="cosine", description="The learning rate falls as a cosine, or by a tenth every 2,500 steps (paper)."
     )
-    learning_rate: float = Field(default=1e-3, gt=0, description="Of Theta, at the start.")
+    learning_rate: float = Field(default=2e-3, gt=0, description="Of Theta, at the start.")
     texture_rate: float = Field(default=2.0, gt=0, description="The textures' learning rate, in units of Theta's.")
     weight_decay: float = Field(default=0.5, ge=0, description="Of Theta but its textures, with `adam`.")
     noise: float = Field(default=0.0006, ge=0, description="Spread of the landmarks' jitter, in crop units.")

@@ -78,8 +78,6 @@ def _describe_answers(path: str, method: str, responses: dict[str, Any]) -> None
     if path == VIDEO_PATH:
         statuses = statuses | {"507": "No room for the upload"}
     responses.pop("422", None)
-    if path == "/livez":
-        return
     for status, description in statuses.items():
         content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
         responses[status] = {"description": description, "content": content}

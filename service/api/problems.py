@@ -64,6 +64,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.QueueFullError: Kind(503, "busy", "The service is busy", retry=True),
     errors.DeadlineError: Kind(503, "deadline", "The request took too long", retry=True),
     errors.NotReadyError: Kind(503, "not-ready", "The service is not ready", retry=True),
+    errors.LoadFailedError: Kind(503, "load-failed", "The service could not load", "A new start; the log says why."),
     errors.IdleError: Kind(408, "idle", "The stream was idle"),
     errors.ForeignPageError: Kind(403, "foreign-page", "The page is of another host"),
     errors.UnsupportedVideoError: Kind(415, "video-format", "The video's format is not supported"),

@@ -145,8 +145,9 @@ async def show_scheme(name: str) -> SchemeOut:
 
 
 @router.get("/livez", tags=["state"])
-async def check_life() -> StateOut:
-    """The process answers."""
+async def check_life(lifecycle: StateDep) -> StateOut:
+    """The process answers; 503 where loading failed, so that whoever watches starts it anew."""
+    lifecycle.check_alive()
     return StateOut(status="alive")
 
 

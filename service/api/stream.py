@@ -76,7 +76,7 @@ class Streams:
     """Counts the streams that are open."""
 
     def __init__(self, settings: Settings) -> None:
-        self.limit, self.origins = settings.max_streams, settings.stream_origins
+        self.limit, self.origins = settings.max_streams, settings.allowed_origins
         self.open = 0
 
     @contextmanager

@@ -96,6 +96,21 @@ def test_wrong_settings_are_named(models: Path) -> None:
     assert "Traceback" not in log
 
 
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"max_streamz": "3"}, "LANDMARKGAN_MAX_STREAMZ: there is no such setting; LANDMARKGAN_MAX_STREAMS is meant?"),
+        ({"default_target": "eve"}, "LANDMARKGAN_DEFAULT_TARGET: there is no target 'eve'; "),
+    ],
+)
+def test_names_that_are_none_end_the_start(models: Path, variables: dict[str, str], words: str) -> None:
+    process, _ = start(models, **variables)
+    _, log = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert words in log
+    assert "Traceback" not in log
+
+
 def test_a_missing_gpu_ends_the_start(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # where there is one, the service does not see it
     process, _ = start(models, device="cuda", require_gpu="true")

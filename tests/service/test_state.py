@@ -92,6 +92,27 @@ async def test_no_target_is_not_ready(tmp_path: Path) -> None:
         assert (await client.get("/openapi.json")).status_code == 200
 
 
+async def test_a_load_that_failed_is_neither_ready_nor_alive(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("service.app.load_face_service", fail)
+    app = create_app(settings)
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
+        while app.state.lifecycle.failure is None:
+            await asyncio.sleep(0.005)
+        for path in ("/livez", "/readyz", "/targets"):
+            answer = await client.get(path)
+            assert (answer.status_code, answer.json()["type"]) == (503, "urn:landmarkgan:problem:load-failed")
+            assert "retry-after" not in answer.headers
+
+
 async def wait_for(event: threading.Event) -> None:
     assert await asyncio.to_thread(event.wait, 10)
 

@@ -35,6 +35,6 @@ def test_the_client_works_as_pasted(tmp_path: Path) -> None:
 def test_the_tables_name_every_option_and_setting() -> None:
     for name in (*StreamOptions.model_fields, *RenderOptions.model_fields):
         assert f"| `{name}` |" in TEXT
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    settings = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     for name in Settings.model_fields:
-        assert f"`{name.upper()}`" in readme
+        assert f"`{name.upper()}`" in settings

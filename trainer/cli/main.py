@@ -14,7 +14,7 @@ from pathlib import Path
 from shared.bundle import hash_file
 from shared.detectors import DETECTOR_NAMES, LandmarkDetector, load_detector
 from shared.errors import LandmarkGANError
-from shared.landmarks import IBUG68, SCHEMES
+from shared.landmarks import IBUG70, SCHEMES
 from trainer.cli.evaluate import Commands, add_evaluate, add_figures, add_folders
 from trainer.cli.study import add_recipe, add_study, add_train_detector, check_steps
 from trainer.data.celebv import CELEBV_FOLDERS, LAYOUT, CelebVSource
@@ -95,7 +95,7 @@ def _add_train(commands: Commands) -> None:
     parser.add_argument("--licence", help="under what terms the media may be used (default: not stated)")
     parser.add_argument("--consent", help="id of the record in which the person agreed (default: not stated)")
     parser.add_argument("--one-person", action="store_true", help="the media show nobody else: keep every frame's face")
-    parser.add_argument("--scheme", choices=sorted(SCHEMES), default="ibug68", help="landmark scheme (default: ibug68)")
+    parser.add_argument("--scheme", choices=sorted(SCHEMES), default="ibug70", help="landmark scheme (default: ibug70)")
     preset = parser.add_mutually_exclusive_group()
     preset.add_argument("--preset", choices=("default", "quick", "paper"), default="default", help="sizes and schedule")
     preset.add_argument(
@@ -126,7 +126,7 @@ def run_train(options: argparse.Namespace) -> None:
         with context.lead_first():
             manifest = prepare_target(options)
             print(manifest.describe())
-            if options.preset != "quick" and manifest.scheme == IBUG68.name:
+            if options.preset != "quick" and manifest.scheme == IBUG70.name:
                 prepare_companions(options)
         from trainer.loops.target import train_target
 
@@ -242,7 +242,7 @@ def _prepare_sample(sample: SampleTarget, options: argparse.Namespace) -> Datase
 
 def _prepare(source: Source, about: About, options: argparse.Namespace, driver: bool = False) -> DatasetManifest:
     chosen = PrepareOptions(
-        scheme=getattr(options, "scheme", "ibug68"),
+        scheme=getattr(options, "scheme", "ibug70"),
         size=options.size,
         detector=options.detector,
         detector_version="" if source.scheme else hash_networks(options.models_dir / options.detector),

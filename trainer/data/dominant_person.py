@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.landmarks import guess_scheme
-from trainer.data.sources import Scan, describe_thumbs
+from trainer.data.scan import Scan, describe_thumbs
 
 # Similarity of two thumbnails, 1 for equal ones. Measured on the sample media: one person in one setting stays above
 # 0.85 through all expressions; other people reach 0.83 at most, and mostly 0.7.

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from shared.detectors import LandmarkDetector
 from shared.geometry import Crop, CropRule, cut_crop, find_crop
-from shared.landmarks import IBUG68, WFLW98, convert_scheme, get_scheme, guess_scheme
+from shared.landmarks import IBUG68, IBUG70, WFLW98, convert_scheme, get_scheme, guess_scheme
 from trainer.data.dataset import (
     CROPS_NAME,
     FRAMES_NAME,
@@ -38,7 +38,8 @@ from trainer.data.dataset import (
     write_manifest,
 )
 from trainer.data.dominant_person import choose_faces
-from trainer.data.sources import SCAN_VERSION, Frame, Scan, Source, load_scan, save_scan, scan_source
+from trainer.data.scan import SCAN_VERSION, Scan, load_scan, save_scan, scan_source
+from trainer.data.sources import Frame, Source
 from trainer.errors import DatasetError, TooFewFramesError
 
 # Eyes, nose, brows and the jaw's upper ends place the crop and set its side. Chosen among nine sets of points by how
@@ -49,7 +50,11 @@ IBUG68_STEADY = (*range(0, 4), *range(13, 17), *range(17, 27), *IBUG68.rigid)
 WFLW98_STEADY = (*range(0, 8, 2), *range(26, 33, 2), *range(33, 38), *range(42, 47), *WFLW98.rigid)
 DEFAULT_CROPS: Mapping[str, CropRule] = {
     name: CropRule(centre_points=points, scale_points=points, factor=CROP_FACTOR, drop=CROP_DROP)
-    for name, points in ((IBUG68.name, IBUG68_STEADY), (WFLW98.name, WFLW98_STEADY))
+    for name, points in (
+        (IBUG68.name, IBUG68_STEADY),
+        (IBUG70.name, IBUG68_STEADY),
+        (WFLW98.name, WFLW98_STEADY),
+    )
 }
 
 OpenDetector = Callable[[str], LandmarkDetector]
@@ -67,7 +72,7 @@ class PrepareOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    scheme: str = IBUG68.name
+    scheme: str = IBUG70.name
     crop: CropRule | None = None
     size: int = Field(default=256, ge=16, le=2048)
     detector: str = "mesh"

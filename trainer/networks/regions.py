@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,8 @@ QUANTILES = (0.005, 0.995)
 
 FINEST = 0.002
 """Crop units (half a pixel of 256): components that vary less than a detector errs are not blown up to full size."""
+
+LARGEST_LOGIT = 30.0
 
 KEY_SHARPNESS = 3.0
 """Where learning begins: how much likelier the texture of a like code is."""
@@ -68,18 +71,27 @@ class RegionPicture(nn.Module):
     """A code -> the region's picture (B, 3, h, w): a blend of textures, and what a few convolutions add.
 
     The blend begins as the textures whose own codes (`keys`) are nearest, the addition as nothing. Maps are a
-    `stride`-th of the picture's size. `own` is how many of the code's components come first and are the region's own.
+    `stride`-th of the picture's size, from a seed a `2**doublings`-th of theirs. `own` is how many of the code's
+    components come first and are the region's own.
     """
 
     textures: nn.Parameter
     keys: Tensor
 
     def __init__(
-        self, code: int, own: int, textures: int, size: tuple[int, int], stride: int, hidden: int, channels: int
+        self,
+        code: int,
+        own: int,
+        textures: int,
+        size: tuple[int, int],
+        stride: int,
+        doublings: int,
+        hidden: int,
+        channels: int,
     ) -> None:
         super().__init__()
         self.size, self.stride, self.channels = size, stride, channels
-        self.seed = (size[0] // (4 * stride), size[1] // (4 * stride))
+        self.seed = (size[0] // (stride << doublings), size[1] // (stride << doublings))
         self.textures = nn.Parameter(torch.zeros(textures, 3, *size))
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(KEY_SHARPNESS)))
         self.register_buffer("keys", torch.zeros(textures, own))
@@ -89,13 +101,17 @@ class RegionPicture(nn.Module):
             nn.Linear(hidden, channels * self.seed[0] * self.seed[1]),
             nn.LeakyReLU(SLOPE),
         )
+        widths = [*[channels] * doublings, channels // 2]
         self.upscale = nn.Sequential(
-            nn.Conv2d(channels, 4 * channels, kernel_size=3, padding=1),
-            nn.LeakyReLU(SLOPE),
-            nn.PixelShuffle(2),
-            nn.Conv2d(channels, 2 * channels, kernel_size=3, padding=1),
-            nn.LeakyReLU(SLOPE),
-            nn.PixelShuffle(2),
+            *(
+                layer
+                for before, after in pairwise(widths)
+                for layer in (
+                    nn.Conv2d(before, 4 * after, kernel_size=3, padding=1),
+                    nn.LeakyReLU(SLOPE),
+                    nn.PixelShuffle(2),
+                )
+            )
         )
         self.masks = nn.Conv2d(channels // 2, textures, kernel_size=3, padding=1)
         self.residual = nn.Conv2d(channels // 2, 3 * stride**2, kernel_size=3, padding=1)
@@ -107,8 +123,11 @@ class RegionPicture(nn.Module):
         maps = self.upscale(self.fc(code).unflatten(1, (self.channels, *self.seed)))  # (B, C/2, h/stride, w/stride)
         away = code[:, None, : self.keys.shape[1]] - self.keys
         nearness = -(away * away).mean(dim=2) * self.log_sharpness.exp()  # (B, K)
-        masks = (self.masks(maps) + nearness[:, :, None, None]).softmax(dim=1)
+        masks = (self.masks(maps) + nearness[:, :, None, None]).clamp(-LARGEST_LOGIT, LARGEST_LOGIT).exp()
+        masks = masks / masks.sum(dim=1, keepdim=True)  # a softmax: ONNX Runtime's own is slow over channels
         # At the maps' size, then upsampled: the masks still sum to one, for a sixteenth of the work.
         masks = F.interpolate(masks, size=self.size, mode="bilinear", align_corners=False)  # (B, K, h, w)
-        blend = (masks.unsqueeze(2) * self.textures).sum(dim=1)  # (B, 3, h, w)
-        return blend + F.pixel_shuffle(self.residual(maps), self.stride)
+        picture = F.pixel_shuffle(self.residual(maps), self.stride)  # (B, 3, h, w)
+        for number in range(len(self.textures)):  # one by one: ONNX Runtime sums over an axis slowly
+            picture = picture + masks[:, number : number + 1] * self.textures[number]
+        return picture

@@ -18,6 +18,9 @@ BROW_SHIFT = 6
 
 KMEANS_ROUNDS = 20
 
+DARKEST = 0.05
+"""Share of the pixels between the teeth that show what no teeth cover."""
+
 
 def make_generator(config: GeneratorConfig, frames: TargetFrames) -> Generator:
     """A generator of this person that has learned nothing yet: their frames, moved.
@@ -33,7 +36,7 @@ def make_generator(config: GeneratorConfig, frames: TargetFrames) -> Generator:
         }
     )
     generator = Generator(config)
-    generator.canonical.copy_(canonical)
+    generator.set_canonical(canonical)
     corners = ((0, 0), *config.corners)
     for (code, picture), (x, y) in zip(generator.regions, corners, strict=True):
         code.fit(frames.landmarks)
@@ -43,7 +46,18 @@ def make_generator(config: GeneratorConfig, frames: TargetFrames) -> Generator:
         height, width = picture.size
         picture.textures.data.copy_(straight[:, :, y : y + height, x : x + width])
         picture.keys.copy_(values[chosen])
+    generator.cavity_colour.copy_(find_cavity_colour(generator))
     return generator
+
+
+def find_cavity_colour(generator: Generator) -> Tensor:
+    """The colour (1, 3, 1, 1) of the darkest part between the teeth, in the mouth's textures."""
+    textures = generator.regions[1][1].textures.data
+    inside = textures.permute(1, 0, 2, 3)[:, :, generator.cavity[0, 0] > 0.5].flatten(1)  # (3, pixels)
+    if inside.shape[1] == 0:
+        return torch.zeros(1, 3, 1, 1)
+    luma = inside.mean(dim=0)
+    return inside[:, luma <= luma.quantile(DARKEST)].mean(dim=1).view(1, 3, 1, 1)
 
 
 def find_canonical(landmarks: Tensor, scheme: Scheme) -> Tensor:

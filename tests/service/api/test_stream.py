@@ -219,7 +219,7 @@ def test_a_draining_service_ends_its_streams_and_takes_no_more(running: Running)
 
 
 def test_pages_of_other_hosts_may_not_stream(settings: Settings) -> None:
-    allowing = settings.model_copy(update={"stream_origins": ("https://friend.example",)})
+    allowing = settings.model_copy(update={"allowed_origins": ("https://friend.example",)})
     with run_service(allowing, MarkedDetector()) as service:
         with connect(f"ws://{service.address}/stream", origin="https://else.example") as socket:
             expect_close(socket, "foreign-page", 403)

@@ -11,7 +11,8 @@ from PIL import Image
 from shared.landmarks import WFLW98
 from tests.fixtures.painted import PaintedDetector, film, paint_people, write_video
 from trainer.data.celebv import CelebVSource
-from trainer.data.sources import Frame, PhotoSource, Skipped, VideoSource, load_scan, save_scan, scan_source
+from trainer.data.scan import load_scan, save_scan, scan_source
+from trainer.data.sources import Frame, PhotoSource, Skipped, VideoSource
 from trainer.errors import SourceError
 
 

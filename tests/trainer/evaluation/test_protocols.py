@@ -22,7 +22,7 @@ SIZE = 48
 
 
 class Memory:
-    """FaceAnalyzer that see in a picture the landmarks that it was painted from, and a face whose number is its brightness."""
+    """Analyzers that see the landmarks a picture was painted from, and a face whose number is its brightness."""
 
     scheme = "ibug68"
 
