@@ -45,8 +45,8 @@ train-detector: $(VENV)/.has-trainer ## Train the detector hourglass [WFLW=dir |
 	@$(RUN) -m trainer train-detector $(if $(WFLW),--wflw '$(WFLW)') $(if $(DATASETS),--datasets $(DATASETS)) \
 		$(if $(DEVICE),--device '$(DEVICE)') $(ARGS)
 
-evaluate: $(VENV)/.has-service+trainer+evaluate+dev ## Measure the bundles on held-out frames, write a report [ARGS="--record"]
-	@$(RUN) -m trainer evaluate $(ARGS)
+evaluate: $(VENV)/.has-service+trainer+evaluate ## Measure the bundles on held-out frames [ARGS="--record"], or on CLIPS=folder
+	@$(RUN) -m trainer evaluate $(if $(CLIPS),--clips '$(CLIPS)') $(ARGS)
 
 figures: $(VENV)/.has-trainer ## Draw the pictures of README and docs from the bundles [ARGS=…]
 	@$(RUN) -m trainer figures $(ARGS)

@@ -51,6 +51,7 @@ TRAITS: Final[Mapping[str, Trait]] = {
     "right_brow": Trait(0.345, 0.035, 0.03),
     "left_brow": Trait(0.345, 0.035, 0.03),
 }
+WATCHED = 1.0  # `find_neutral`'s doubt of frames that nobody chose
 FARTHEST = 2.0  # spreads: a neutral face beyond has its person smiling, frowning or talking in every frame
 
 

@@ -5,9 +5,8 @@ import math
 import numpy as np
 
 from shared.landmarks import Points, Scheme
-from shared.neutral import find_neutral
+from shared.neutral import WATCHED, find_neutral
 
-DOUBT = 1.0  # moments unlike the neutral face that all of what was seen may be: see find_neutral
 MOST_MOMENTS = 64
 FIRST_SPACING = 0.25  # seconds between two moments of a stream; frames nearer to each other are near copies
 BLEND_SECONDS = 2.0  # in which a stream goes 63 % of the way to what it now takes for neutral
@@ -35,7 +34,7 @@ class NeutralEstimator:
             self._moments.append(points)
             if len(self._moments) > MOST_MOMENTS:
                 self._moments, self._spacing = self._moments[::2], 2 * self._spacing
-            self._found = find_neutral(np.stack(self._moments), self.scheme, DOUBT)
+            self._found = find_neutral(np.stack(self._moments), self.scheme, WATCHED)
         self._last = seconds
         if self._neutral is None:
             self._neutral = self._found

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from service.inference.driver_neutral import DOUBT, MOST_MOMENTS
+from service.inference.driver_neutral import MOST_MOMENTS
 from service.inference.face_player import FacePlayer
 from service.inference.face_service import Stopwatch
 from service.media.video import Shot, VideoLimits, VideoReader
 from shared.landmarks import Points, get_scheme
-from shared.neutral import find_neutral
+from shared.neutral import WATCHED, find_neutral
 
 UNKNOWN_LENGTH_STEP = 12  # frames, where a file does not say how many it has
 
@@ -40,7 +40,7 @@ async def find_clip_neutral(player: FacePlayer, source: Path, limits: VideoLimit
         return None
     points = np.stack(found)
     scheme = get_scheme(player.target.manifest.scheme)
-    return await player.face_service.in_pool(lambda: find_neutral(points, scheme, DOUBT))
+    return await player.face_service.in_pool(lambda: find_neutral(points, scheme, WATCHED))
 
 
 class Sampler:

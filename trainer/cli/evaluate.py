@@ -35,6 +35,9 @@ def add_evaluate(commands: Commands) -> None:
     parser.add_argument(
         "--write-drivers", type=Path, metavar="DIR", help="write what --score's pictures are made of, end"
     )
+    parser.add_argument(
+        "--clips", type=Path, metavar="DIR", help="measure on the videos of this folder alone, as video jobs serve them"
+    )
     parser.set_defaults(run=run_evaluate)
 
 
@@ -47,6 +50,9 @@ def run_evaluate(options: argparse.Namespace) -> None:
     from trainer.evaluation.publish import check_documents, record
     from trainer.evaluation.report import format_report, write_report
 
+    if options.clips is not None:
+        measure_clips(options.clips, options.models_dir, options.report)
+        return
     if options.write_drivers is not None:
         with open_face_analyzer(options.models_dir) as eyes:
             material = gather_material(options.data_dir, options.models_dir, options.every, eyes)
@@ -67,6 +73,18 @@ def run_evaluate(options: argparse.Namespace) -> None:
         for path in record(evaluation, options.models_dir, Path()):
             print(f"Figures written: {path}")
         save_gallery(drawn, Path("docs/images"))
+
+
+def measure_clips(folder: Path, models_dir: Path, report: Path) -> None:
+    """Print what a folder of clips comes out at, and write it as clips.json."""
+    from trainer.evaluation.driving_clips import build_clip_tables, evaluate_clips
+    from trainer.evaluation.report import write_text
+    from trainer.evaluation.tables import format_text
+
+    evaluation = evaluate_clips(folder, models_dir)
+    print("\n\n".join(format_text(table) for table in build_clip_tables(evaluation)))
+    report.mkdir(parents=True, exist_ok=True)
+    write_text(report / "clips.json", evaluation.model_dump_json(indent=2) + "\n")
 
 
 def split_scored(values: list[str]) -> dict[str, Path]:

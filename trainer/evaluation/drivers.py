@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from shared.detectors import LandmarkDetector
-from shared.expression import measure_expression
+from shared.expression import GAZE, measure_expression
 from shared.landmarks import Points, Scheme, convert_scheme, get_scheme
 from shared.neutral import find_calm, find_neutral
 from shared.pixels import Image8
@@ -25,8 +25,13 @@ from trainer.evaluation.intervals import BLOCK_SECONDS, Timeline
 MOST_FRAMES = 120
 """Of each driver, unless told: spread evenly over its test frames."""
 
-KEPT = ("mouth", "mouth_width", "right_eye", "left_eye", "brows", "yaw", "pitch", "roll")
-"""What of an expression is to arrive: the measures of shared/expression.py, the two brows' heights as their mean."""
+KEPT = ("mouth", "mouth_width", "right_eye", "left_eye", "brows", "yaw", "pitch", "roll", *GAZE)
+"""What of an expression is to arrive: the measures of shared/expression.py, the two brows' heights as their mean.
+
+Gaze where there are pupils and open eyes."""
+
+SHUT = 0.06
+"""The gap between lids, in distances between the eyes, below which nobody can tell where an eye looks: half open."""
 
 Measures = Mapping[str, NDArray[np.float64]]
 
@@ -95,6 +100,7 @@ def open_clip(dataset: FrameDataset, eyes: FaceAnalyzer, every: int | None) -> C
     crops = np.stack([np.asarray(dataset.all_crops[row]) for row in rows])
     rate = next((source.fps for source in dataset.manifest.sources if source.fps is not None), None)
     second = 1 if rate is None else max(1, round(BLOCK_SECONDS * rate / dataset.manifest.every))
+    kept = measure_kept(own[:1], dataset.scheme)  # pupils that were never seen are not measured
     noise = measure_noise(crops, units[rows], eyes)
     moving = find_moving(measure_kept(units[test], seen), stretches[test], second, noise)
     return Clip(
@@ -108,7 +114,7 @@ def open_clip(dataset: FrameDataset, eyes: FaceAnalyzer, every: int | None) -> C
         timeline=Timeline(stretches[rows], max(1, round(second / stride))),
         neutral=find_neutral(own[train], dataset.scheme),
         calm=np.asarray(dataset.all_crops[train[find_calm(own[train], dataset.scheme)]]),
-        measures=measure_kept(units[rows], seen),
+        measures={name: each for name, each in measure_kept(units[rows], seen).items() if name in kept},
         moving={name: flags[::stride] for name, flags in moving.items()},
     )
 
@@ -117,7 +123,10 @@ def measure_kept(points: Points, scheme: Scheme) -> Measures:
     """Each of `KEPT` for landmarks (..., N, 2) in any unit."""
     measured = {name: value.astype(np.float64) for name, value in measure_expression(points, scheme).items()}
     measured["brows"] = (measured["right_brow"] + measured["left_brow"]) / 2
-    return {name: measured[name] for name in KEPT}
+    shut = np.minimum(measured["right_eye"], measured["left_eye"]) < SHUT
+    for name in GAZE if scheme.pupils is not None else ():
+        measured[name] = np.where(shut, np.nan, measured[name])
+    return {name: measured[name] for name in KEPT if name in measured}
 
 
 def measure_noise(crops: Image8, units: Points, eyes: FaceAnalyzer) -> Mapping[str, float]:
@@ -133,8 +142,12 @@ def measure_noise(crops: Image8, units: Points, eyes: FaceAnalyzer) -> Mapping[s
     scheme = get_scheme(eyes.scheme)
     seen = measure_kept(np.stack([each for each in found if each is not None]), scheme)
     known = measure_kept(units[there], scheme)
-    differences = {name: seen[name] - known[name] for name in KEPT}
-    return {name: 1.4826 * float(np.median(np.abs(each - np.median(each)))) for name, each in differences.items()}
+    differences = {name: seen[name] - known[name] for name in seen}
+    told = {name: each[np.isfinite(each)] for name, each in differences.items()}
+    return {
+        name: 1.4826 * float(np.median(np.abs(each - np.median(each)))) if len(each) else 0.0
+        for name, each in told.items()
+    }
 
 
 def find_moving(

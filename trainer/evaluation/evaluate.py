@@ -160,7 +160,7 @@ def gather_material(data_dir: Path, models_dir: Path, every: int | None, eyes: F
     }
     identity = Identity(
         {name: each for name, each in targets.items() if each is not None},
-        [each for each in descriptors if each is not None],
+        descriptors,
     )
     return Material(clips, manifests, datasets, stills, crops, references, identity)
 

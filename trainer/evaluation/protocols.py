@@ -20,7 +20,7 @@ from shared.landmarks import CONVERSIONS, IBUG68, Scheme, get_scheme
 from shared.pixels import Image8
 from trainer.errors import ScoredFolderError
 from trainer.evaluation.baselines import Shot, System
-from trainer.evaluation.drivers import KEPT, Clip, Still, measure_kept
+from trainer.evaluation.drivers import Clip, Still, measure_kept
 from trainer.evaluation.face_analyzer import FaceAnalyzer, Observation, count_workers
 from trainer.evaluation.figures import choose_frames
 from trainer.evaluation.intervals import Estimate, Timeline, collect, estimate_mean, estimate_rank_correlation
@@ -33,10 +33,10 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True)
 class Identity:
-    """Whose faces there are: a descriptor of each target's reference picture, and of each still face."""
+    """Whose faces there are: a descriptor of each target's reference picture, and of each still face that has one."""
 
     targets: Mapping[str, Descriptor]
-    stills: Sequence[Descriptor]
+    stills: Sequence[Descriptor | None]
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def try_cross(system: System, clip: Clip, manifest: BundleManifest, eyes: FaceAn
     series = collect(rows)
     means = {name: estimate_mean(series[name], clip.timeline) for name in ("face_found", "id") if name in series}
     figures = {name: each for name, each in means.items() if each is not None}
-    kept = estimate_kept(clip, {name: series[name] for name in KEPT if name in series})
+    kept = estimate_kept(clip, {name: series[name] for name in clip.measures if name in series})
     return Crossed(
         figures | kept | estimate_second(clip, sights),
         sights,
@@ -194,8 +194,10 @@ def try_stills(
         row = {"face_found": float(sight.landmarks is not None)}
         if sight.descriptor is not None:
             row["id"] = float(np.linalg.norm(sight.descriptor - identity.targets[target]))
-            row["id_to_source"] = float(np.linalg.norm(sight.descriptor - identity.stills[index]))
-            row["nearer_target"] = float(row["id"] < row["id_to_source"])
+            stranger = identity.stills[index]
+            if stranger is not None:
+                row["id_to_source"] = float(np.linalg.norm(sight.descriptor - stranger))
+                row["nearer_target"] = float(row["id"] < row["id_to_source"])
         return row, made
 
     judged = _run(system, list_stills(stills, target), judge)

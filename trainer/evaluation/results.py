@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.bundle import BundleManifest, Measured
 from trainer.evaluation.intervals import Estimate
 
-Task = Literal["own", "cross", "cycle", "stills"]
+Task = Literal["own", "cross", "cycle", "stills", "clips"]
 EVERY = "all"
 """In place of a driver and a target: the mean over every pair that has the figure."""
 
@@ -21,7 +21,10 @@ class _Frozen(BaseModel):
 
 
 class Figure(_Frozen):
-    """One figure of one system: `driver` drives `target`; they are the same for `own`; strangers do for `stills`."""
+    """One figure of one system: `driver` drives `target`.
+
+    They are the same for `own`; strangers drive for `stills`, and clips of them for `clips`.
+    """
 
     system: str
     task: Task

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import numpy as np
@@ -19,6 +20,7 @@ from shared.pixels import Image8
 from trainer.errors import ServiceError
 
 START_SECONDS, ANSWER_SECONDS = 60.0, 60.0
+POLL_SECONDS = 0.5
 SMALLEST = 16
 """Pixels a side of a picture that nobody looks at."""
 
@@ -37,19 +39,24 @@ def serve(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    settings = {"HOST": "127.0.0.1", "PORT": port, "MODELS_DIR": models_dir.resolve(), "LOG_LEVEL": "warning"}
+    settings: dict[str, object] = {"HOST": "127.0.0.1", "PORT": port, "MODELS_DIR": models_dir.resolve()}
+    settings |= {"LOG_LEVEL": "warning"}
     settings |= {"DEADLINE_SECONDS": ANSWER_SECONDS}  # a machine that is busy with more than this is waited for
     settings |= {} if threads is None else {"THREADS": threads}
     settings |= {} if max_batch is None else {"MAX_BATCH": max_batch}
-    environment = os.environ | {f"LANDMARKGAN_{name}": str(value) for name, value in settings.items()}
-    process = subprocess.Popen([sys.executable, "-m", "service"], env=environment, cwd=code)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=ANSWER_SECONDS) as client:
-            _wait_until_ready(client, process)
-            yield ServedFaces(client)
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+    with TemporaryDirectory(prefix="evaluation-") as jobs:
+        settings["JOBS_DIR"] = jobs
+        # What the caller set for a service of its own is none of this one's.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("LANDMARKGAN_")}
+        environment |= {f"LANDMARKGAN_{name}": str(value) for name, value in settings.items()}
+        process = subprocess.Popen([sys.executable, "-m", "service"], env=environment, cwd=code)
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=ANSWER_SECONDS) as client:
+                _wait_until_ready(client, process)
+                yield ServedFaces(client)
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
 
 
 def _wait_until_ready(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
@@ -94,8 +101,24 @@ class ServedFaces:
         answer = self.client.post("/reenact", data=form, files={"image": _encode(picture)})
         return _decode(self._check(answer).content)
 
-    def _check(self, answer: httpx.Response) -> httpx.Response:
-        if answer.status_code != 200:
+    def reenact_video(self, target: str, clip: Path, result: Path) -> None:
+        """Have a video job drive the target with a clip, the face alone; `result` is the MP4 that a client gets.
+
+        Raises ServiceError where the job fails.
+        """
+        with clip.open("rb") as file:
+            answer = self.client.post("/reenact/video", data={"target": target}, files={"video": (clip.name, file)})
+        job = self._check(answer, 202).json()
+        while job["state"] in ("waiting", "running"):
+            time.sleep(POLL_SECONDS)
+            job = self._check(self.client.get(f"/jobs/{job['id']}")).json()
+        if job["state"] != "done":
+            raise ServiceError(f"The video job of {clip.name} {job['state']}: {job['error']}")
+        result.write_bytes(self._check(self.client.get(job["result"])).content)
+        self.client.delete(f"/jobs/{job['id']}")
+
+    def _check(self, answer: httpx.Response, status: int = 200) -> httpx.Response:
+        if answer.status_code != status:
             raise ServiceError(f"{answer.request.url.path} answered {answer.status_code}: {answer.text}")
         return answer
 

@@ -73,6 +73,8 @@ _EXPRESSION = (
     ("yaw", "yaw"),
     ("pitch", "pitch"),
     ("roll", "roll"),
+    ("gaze, across", "gaze_x"),
+    ("gaze, down", "gaze_y"),
 )
 EXPRESSION = tuple(Column(title, "cross", name, 2) for title, name in _EXPRESSION)
 BRIEF = (0, 3, 4, 5)
