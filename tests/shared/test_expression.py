@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from shared.expression import MEASURES, measure_expression
-from shared.landmarks import IBUG68, SCHEMES, WFLW98, Points, convert_scheme, flip_points
+from shared.landmarks import IBUG68, IBUG70, SCHEMES, WFLW98, Points, convert_scheme, flip_points
 from tests.fixtures.acted import act, stretch
 
 REST = act()
@@ -108,3 +108,17 @@ def test_points_on_one_spot_give_numbers(name: str) -> None:
     scheme = SCHEMES[name]
     found = measure_expression(np.ones((scheme.count, 2), np.float32), scheme)
     assert all(np.isfinite(value).all() for value in found.values())
+
+
+def test_gaze_is_where_pupils_lie_between_their_corners() -> None:
+    """Of any size and tilt; a mirrored face looks the other way."""
+    face = convert_scheme(REST, IBUG68, IBUG70)
+    width = np.linalg.norm(face[39] - face[36])
+    face[68:] += (0.25 * width, -0.1 * width)
+    for angle in (0.0, 0.4):
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        found = measure_expression((face @ turn * 200).astype(np.float32), IBUG70)
+        assert (float(found["gaze_x"]), float(found["gaze_y"])) == pytest.approx((0.25, -0.1), abs=1e-4)
+    mirrored = measure_expression(flip_points(face, IBUG70, width=1.0), IBUG70)
+    assert (float(mirrored["gaze_x"]), float(mirrored["gaze_y"])) == pytest.approx((-0.25, -0.1), abs=1e-4)
+    assert "gaze_x" not in measure_expression(REST, IBUG68)

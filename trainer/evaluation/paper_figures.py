@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from shared.animation import Animator, DrivingFace
 from shared.bundle import BundleManifest, read_bundle
 from shared.detectors import load_detector
 from shared.geometry import cut_crop, find_crop
 from shared.landmarks import Points, Scheme, convert_scheme, get_scheme
 from shared.pixels import Image8, from_network
-from shared.tilt import TiltRange
 from trainer.data.dataset import FrameDataset, list_datasets
 from trainer.evaluation.drivers import Still, find_stills
 from trainer.evaluation.face_analyzer import DETECTOR
@@ -174,14 +174,10 @@ def _edit(models_dir: Path, name: str, title: str, edits: Mapping[str, Edit]) ->
 
 def _drive(placed: Points, target: Actor, convert: bool = True) -> tuple[Points, Image8]:
     """Converted landmarks (C, N, 2) and the pictures made of them (C, CELL, CELL, 3), as the service has them."""
-    tilt = TiltRange(target.manifest)
-    excess = tilt.find_excess(placed)
-    points = tilt.turn(placed, -excess)
-    if convert:
-        points = run_network(target.folder, target.manifest.converter, points)
-    level = from_network(run_network(target.folder, target.manifest.tl2f, points))
-    pictures = [tilt.turn_picture(*each) for each in zip(level, excess, strict=True)]
-    return tilt.turn(points, excess), fit_cells(np.stack(pictures))
+    manifest = target.manifest
+    networks = (partial(run_network, target.folder, each) for each in (manifest.converter, manifest.tl2f))
+    made = Animator(manifest, *networks).animate([DrivingFace(points, convert) for points in placed])
+    return np.stack([face.points for face in made]), fit_cells(np.stack([face.picture for face in made]))
 
 
 def pick_strangers(stills: Sequence[Still], most: int) -> list[Still]:

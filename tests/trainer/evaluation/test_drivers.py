@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared.landmarks import IBUG68
+from shared.landmarks import IBUG68, IBUG70, convert_scheme
 from shared.neutral import find_neutral
-from tests.fixtures.acted import film_points, film_units, write_dataset
+from tests.fixtures.acted import act, film_points, film_units, write_dataset
 from tests.fixtures.painted import PaintedDetector, paint_people
 from trainer.data.dataset import SPLITS, FrameDataset
 from trainer.errors import DatasetError
@@ -71,7 +71,7 @@ def test_noise_is_what_the_detector_sees_otherwise(tmp_path: Path) -> None:
     dataset = open_dataset(tmp_path, np.full(200, SPLITS["test"], np.int8))
     crops, units = np.asarray(dataset.all_crops), dataset.landmarks(None)
     still = measure_noise(crops, units, Remembering(dataset))
-    assert still == dict.fromkeys(KEPT, 0)
+    assert still == dict.fromkeys(measure_kept(units, IBUG68), 0)
     noise = measure_noise(crops, units, Remembering(dataset, error=0.002))
     eyes = np.linalg.norm(units[:, 36:42].mean(axis=1) - units[:, 42:48].mean(axis=1), axis=1).mean()
     # the gap is the difference of two means of three points: sqrt(2 / 3) of a coordinate's noise
@@ -110,3 +110,12 @@ def test_eyes_tell_landmarks_in_crop_units() -> None:
     assert sight.descriptor is None
     np.testing.assert_allclose(sight.landmarks.min(axis=0), (20 / 80, 30 / 80), atol=1e-6)
     assert LocalFaceAnalyzer(PaintedDetector(), None).look(np.zeros((80, 80, 3), np.uint8)).landmarks is None
+
+
+def test_gaze_is_told_of_open_eyes_alone() -> None:
+    awake = convert_scheme(act(), IBUG68, IBUG70)
+    asleep = convert_scheme(act(lids=1), IBUG68, IBUG70)
+    measured = measure_kept(np.stack([awake, asleep]), IBUG70)
+    assert np.isfinite(measured["gaze_x"]).tolist() == [True, False]
+    assert np.isfinite(measured["mouth"]).all()
+    assert "gaze_x" not in measure_kept(awake[:68], IBUG68)

@@ -13,11 +13,12 @@ from PIL import Image
 from shared.bundle import read_bundle
 from shared.detectors import load_detector
 from tests.fixtures.acted import film_points, write_dataset
+from tests.fixtures.painted import write_video
 from trainer.cli import evaluate as cli_evaluate
 from trainer.cli import main as cli
 from trainer.data.dataset import SPLITS
 from trainer.errors import RecordError, ScoredFolderError, ServiceError
-from trainer.evaluation import evaluate
+from trainer.evaluation import driving_clips, evaluate
 from trainer.evaluation.face_analyzer import FaceAnalyzer, LocalFaceAnalyzer
 from trainer.evaluation.publish import BEGIN, END, fill, read_measured
 from trainer.evaluation.results import Evaluation
@@ -152,3 +153,39 @@ def test_nothing_to_measure_is_said(
     folders = ["--data-dir", str(tmp_path), "--models-dir", str(ROOT / "models")]
     assert cli.main(["evaluate", *folders]) == 2
     assert "No bundle has a prepared dataset" in capsys.readouterr().err
+
+
+def test_a_folder_of_clips_goes_through_video_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A face that sways, filmed from a photo; what is measured is what the job's video shows."""
+    monkeypatch.setattr(driving_clips, "open_face_analyzer", open_own_eyes)
+    shutil.copytree(ROOT / "models" / "mesh", tmp_path / "models" / "mesh")
+    shutil.copytree(ROOT / "models" / "franck", tmp_path / "models" / "franck")
+    with Image.open(ROOT / "models" / "cap" / "reference.jpg") as picture:
+        frames = [np.asarray(picture.convert("RGB").rotate(12 * np.sin(number / 2))) for number in range(12)]
+    (tmp_path / "clips").mkdir()
+    write_video(tmp_path / "clips" / "sway.mp4", frames)
+    folders = ["--models-dir", str(tmp_path / "models"), "--report", str(tmp_path / "report")]
+    assert cli.main(["evaluate", "--clips", str(tmp_path / "clips"), *folders]) == 0
+    said = capsys.readouterr().out
+    written = (tmp_path / "report" / "clips.json").read_text()
+    evaluation = driving_clips.ClipEvaluation.model_validate_json(written)
+    figures = [each for each in evaluation.figures if each.target == "franck"]
+    found = {(each.system, each.driver, each.metric): each.value for each in figures}
+    assert found["landmarkgan", "sway", "face_found"] == 1
+    assert found["landmarkgan", "sway", "roll"] > 0.9
+    assert found["converted", "sway", "roll"] > 0.95
+    assert found["landmarkgan", "all", "roll"] == found["landmarkgan", "sway", "roll"]
+    assert f"{found['landmarkgan', 'sway', 'roll']:.2f} [" in said
+    assert cli.main(["evaluate", "--clips", str(tmp_path / "models"), *folders]) == 2
+    assert "no clips" in capsys.readouterr().err
+
+
+def test_the_service_that_is_measured_is_not_the_callers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("LANDMARKGAN_JOBS_DIR", str(tmp_path / "jobs"))
+    monkeypatch.setenv("LANDMARKGAN_DETECTOR", "nonsense")
+    with serve(ROOT / "models", threads=1) as served:
+        assert "franck" in served.list_targets()
+    assert not (tmp_path / "jobs").exists()

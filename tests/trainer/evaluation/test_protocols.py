@@ -14,7 +14,7 @@ from tests.service.tiny_service import write_bundle
 from trainer.data.dataset import SPLITS, FrameDataset
 from trainer.errors import ScoredFolderError
 from trainer.evaluation.baselines import Shot
-from trainer.evaluation.drivers import KEPT, Clip, Still, open_clip
+from trainer.evaluation.drivers import Clip, Still, open_clip
 from trainer.evaluation.face_analyzer import Observation
 from trainer.evaluation.protocols import Identity, try_cross, try_cycle, try_filmed, try_own, try_second, try_stills
 
@@ -153,7 +153,7 @@ def test_an_expression_that_arrives_and_one_that_does_not(
 ) -> None:
     crossed = try_cross(Painter(memory), clips["ada"], bundles["bob"], memory, IDENTITY)
     # a film of a turning head without a tilt: roll is what rounding leaves of none
-    for name in set(KEPT) - {"roll"}:
+    for name in set(clips["ada"].measures) - {"roll"}:
         assert crossed.figures[name].value == pytest.approx(1, abs=0.01), name
     assert crossed.figures["moving_mouth"].frames == 40
     assert len(crossed.shown) == 5
@@ -174,7 +174,7 @@ def test_expression_is_read_a_second_time(
     assert figures["second_yaw"].value == pytest.approx(1, abs=0.01)
     filmed = try_second(clips["ada"], contrary)
     assert filmed["second_mouth"].value == pytest.approx(-1, abs=0.01)
-    assert set(filmed) == {f"second_{name}" for name in KEPT}
+    assert set(filmed) == {f"second_{name}" for name in clips["ada"].measures}
     once = try_cross(Painter(memory), clips["ada"], bundles["bob"], memory, IDENTITY).figures
     assert not [name for name in once if name.startswith("second_")]
 
@@ -209,6 +209,15 @@ def test_strangers(bundles: Mapping[str, BundleManifest], memory: Memory) -> Non
     assert figures["id"].value == pytest.approx(brightness * np.sqrt(128), rel=1e-5)
     assert figures["id_to_source"].value == pytest.approx((1 - brightness) * np.sqrt(128), rel=1e-5)
     assert figures["nearer_target"].value == float(brightness < 0.5)
+
+
+def test_a_stranger_without_a_descriptor_shifts_nobody(bundles: Mapping[str, BundleManifest], memory: Memory) -> None:
+    still = Still("one", np.zeros((300, 300, 3), np.uint8), 0, film_points(1)[0], IBUG68)
+    two = Identity(IDENTITY.targets, [None, np.ones(128)])
+    figures, _ = try_stills(Painter(memory), [still, still], bundles["ada"], memory, two)
+    alone, _ = try_stills(Painter(memory), [still], bundles["ada"], memory, IDENTITY)
+    assert figures["id_to_source"].value == alone["id_to_source"].value
+    assert (figures["id"].frames, figures["id_to_source"].frames) == (2, 1)
 
 
 def test_all_pictures_or_none(clips: Mapping[str, Clip], bundles: Mapping[str, BundleManifest], memory: Memory) -> None:
