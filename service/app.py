@@ -6,19 +6,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from service import __version__
 from service.api.access_log import AccessLog
+from service.api.admission import Admission
 from service.api.connection import BodyLimit
 from service.api.job_routes import router as job_router
 from service.api.openapi import DocumentedAPI
-from service.api.pages import install_pages
+from service.api.pages import install_pages, list_pages
 from service.api.problems import install_handlers
 from service.api.routes import router
 from service.api.stream import Streams
 from service.api.stream import router as stream_router
+from service.api.tracing import install_tracing
 from service.lifecycle import Lifecycle, follow_bundles, load_face_service, open_bundle_folder
 from service.media.jobs import Jobs
+from service.metrics import Metrics, StateCollector
 from service.settings import Settings
 from shared.detectors import LandmarkDetector
 
@@ -28,13 +32,17 @@ DESCRIPTION = (
     "Anyone's landmarks or picture in, a trained target's face out, with that expression and pose. Errors are "
     "application/problem+json."
 )
+EXPOSED = (
+    *("ETag", "Location", "Retry-After", "Server-Timing", "X-Request-ID"),
+    *("X-LandmarkGAN-Target", "X-LandmarkGAN-Bundle", "X-LandmarkGAN-Consent"),
+)
 
 
 def create_app(settings: Settings, detector: LandmarkDetector | None = None) -> FastAPI:
     """The service. Without a `detector`, the one that the settings name is loaded with the targets.
 
     It answers at once, and is ready when `/readyz` says so; only where a GPU is required does the start wait for the
-    targets, so that a missing GPU is a failed start (StartError).
+    targets, so that a missing GPU is a failed start. Raises StartError where traces are wanted and can't be made.
     """
     lifecycle, jobs = Lifecycle(), Jobs(settings)
     app = DocumentedAPI(
@@ -46,8 +54,9 @@ def create_app(settings: Settings, detector: LandmarkDetector | None = None) -> 
         redoc_url=None,
     )
     app.state.lifecycle = lifecycle
-    app.state.streams = Streams(settings)
+    app.state.streams = streams = Streams(settings.max_streams)
     app.state.jobs = jobs
+    app.state.metrics = metrics = Metrics(StateCollector(lifecycle, jobs, streams))
     app.include_router(router)
     app.include_router(stream_router)
     app.include_router(job_router)
@@ -59,7 +68,17 @@ def create_app(settings: Settings, detector: LandmarkDetector | None = None) -> 
         max_upload_bytes=settings.max_upload_bytes,
         max_video_bytes=settings.max_video_bytes,
     )
-    app.add_middleware(AccessLog)
+    app.add_middleware(Admission, settings=settings, pages=list_pages())
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=("GET", "POST", "DELETE"),
+            allow_headers=("Authorization", "Content-Type", "X-Request-ID"),
+            expose_headers=EXPOSED,
+        )
+    app.add_middleware(AccessLog, metrics=metrics)
+    install_tracing(app)
     return app
 
 

@@ -6,7 +6,8 @@ LandmarkGANError (shared)
     ├── UnknownTargetError, DamagedTargetError, UnnamedTargetError, UnknownSchemeError
     ├── NoFaceError, FaceIndexError, OptionError, MediaTypeError
     ├── QueueFullError, DeadlineError, NotReadyError, LoadFailedError, ClientGoneError
-    ├── IdleError, ForeignPageError                 of streams
+    ├── HeaderError, ForeignHostError, ForeignPageError, ApiKeyError        of who asks
+    ├── IdleError                                   of streams
     ├── UnsupportedVideoError, VideoTooLargeError, VideoDamagedError
     ├── UnknownJobError, JobStateError, StorageError
     └── StartError                                  ends the start; never an answer
@@ -87,8 +88,20 @@ class IdleError(ServiceError):
     """A stream on which nothing came for too long."""
 
 
+class HeaderError(ServiceError):
+    """A header that must be there once and is not, or a Host that is none."""
+
+
+class ForeignHostError(ServiceError):
+    """A request to a host that this service is not."""
+
+
 class ForeignPageError(ServiceError):
-    """A stream opened by a page that this service did not serve."""
+    """A request sent by a page that this service did not serve."""
+
+
+class ApiKeyError(ServiceError):
+    """A request without a key, where one is wanted."""
 
 
 class UnsupportedVideoError(ServiceError):

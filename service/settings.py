@@ -1,11 +1,12 @@
 """What the service is told from outside: environment variables that begin with LANDMARKGAN_."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.bundle import MANIFEST_NAME
@@ -13,6 +14,16 @@ from shared.cores import count_cores
 
 PREFIX = "LANDMARKGAN_"
 MIB = 1024 * 1024
+
+
+def check_key(key: SecretStr) -> SecretStr:
+    """A key that fits into a header. Raises ValueError."""
+    if not re.fullmatch(r"[A-Za-z0-9._~+/=-]+", key.get_secret_value()):
+        raise ValueError("A key is of letters, digits and ._~+/=- alone; `openssl rand -hex 24` makes one.")
+    return key
+
+
+ApiKey = Annotated[SecretStr, Field(min_length=16, max_length=256), AfterValidator(check_key)]
 
 
 class Settings(BaseSettings):
@@ -24,6 +35,14 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = Field(default="text", description="json: one object a line, with fields.")
+
+    api_keys: tuple[ApiKey, ...] = Field(
+        default=(), description='Keys that open the service, as JSON: ["…"]; none: everybody who reaches it may use it.'
+    )
+    allowed_origins: tuple[str, ...] = Field(
+        default=(), description='Pages of other hosts that may use the service, as JSON: ["https://example.org"].'
+    )
 
     device: Literal["cpu", "cuda"] = "cpu"
     require_gpu: bool = Field(default=False, description="Fail the start where the networks would not run on CUDA.")
@@ -50,6 +69,9 @@ class Settings(BaseSettings):
         default=0, ge=0, le=600, description="How long /readyz says 503 before the service closes."
     )
 
+    client_seconds: float = Field(
+        default=10, gt=0, le=600, description="For a request's head, and for any halt in its body or its answer."
+    )
     max_json_bytes: int = Field(default=256 * 1024, ge=1024)
     max_upload_bytes: int = Field(default=20 * MIB, ge=1024)
     max_pixels: int = Field(
@@ -62,10 +84,7 @@ class Settings(BaseSettings):
         default=2_100_000, ge=1, le=80_000_000, description="Of a stream's frame, checked undecoded."
     )
     stream_idle_seconds: float = Field(
-        default=30, gt=0, le=3600, description="A stream that sends nothing, or reads nothing, for so long is closed."
-    )
-    allowed_origins: tuple[str, ...] = Field(
-        default=(), description='Pages of other hosts that may use the service, as JSON: ["https://example.org"].'
+        default=20, gt=0, le=3600, description="A stream that sends nothing, or reads nothing, for so long is closed."
     )
 
     jobs_dir: Path = Field(default=Path("jobs"), description="Where video jobs are kept; one service's alone.")

@@ -2,12 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Form, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, Request, Response, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from service.api.connection import VIDEO_PATH
-from service.api.routes import get_lifecycle, require_form
+from service.api.routes import MULTIPART, get_lifecycle, require_form
 from service.inference.face_player import Layout
 from service.lifecycle import Lifecycle
 from service.media.clip_renderer import RenderOptions
@@ -76,7 +76,7 @@ router = APIRouter(tags=["video"])
 
 
 @router.post(VIDEO_PATH, status_code=202, dependencies=[Depends(require_form)])
-async def reenact_video(form: Annotated[VideoForm, Form()], jobs: JobsDep, response: Response) -> JobOut:
+async def reenact_video(form: Annotated[VideoForm, MULTIPART], jobs: JobsDep, response: Response) -> JobOut:
     """Anyone's clip to the target's face in an MP4, as a job."""
     options = RenderOptions.model_validate(form.model_dump(exclude={"video"}))
     job = await jobs.submit(form.video.file, options)

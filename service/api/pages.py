@@ -23,7 +23,6 @@ HEADERS = {
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
         "media-src 'self' blob:; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
-    "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",  # kept, and asked about with its ETag each time: never a page of an older service
 }
@@ -43,10 +42,14 @@ class WebFiles(StaticFiles):
 def install_pages(app: FastAPI, folder: Path = WEB) -> None:
     """Serve every page of the folder at its path, and what they load under ``/web/``."""
     files = WebFiles(directory=folder)
-    for page in sorted(folder.glob("*.html")):
-        path = "/" if page.stem == "index" else f"/{page.stem}"
-        app.add_route(path, _show(files, page.name), include_in_schema=False)
+    for path, name in list_pages(folder).items():
+        app.add_route(path, _show(files, name), include_in_schema=False)
     app.mount("/web", files)
+
+
+def list_pages(folder: Path = WEB) -> dict[str, str]:
+    """Path -> file of every page."""
+    return {"/" if page.stem == "index" else f"/{page.stem}": page.name for page in sorted(folder.glob("*.html"))}
 
 
 def _show(files: WebFiles, name: str) -> Callable[[Request], Awaitable[Response]]:

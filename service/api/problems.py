@@ -10,7 +10,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import Match
+from starlette.types import Scope
 
 from service import errors
 from shared.errors import DetectorUnavailableError, ImageError, LandmarkGANError, LandmarksError
@@ -39,8 +43,11 @@ FRAMEWORK_KINDS: Mapping[int, Kind] = {
     400: Kind(400, "body", "The body can't be read"),
     404: Kind(404, "not-found", "There is nothing here"),
     405: Kind(405, "method", "The method is not allowed"),
+    408: Kind(408, "slow", "The client was too slow"),
     413: Kind(413, "body-too-large", "The body is too large"),
+    431: Kind(431, "head-too-large", "The request's head is too large"),
 }
+NOT_READY = Kind(503, "not-ready", "The service is not ready", retry=True)
 
 LANDMARKS_EXPECTED = (
     f"A list of [x, y] pairs, finite numbers within ±{MAX_COORDINATE:g}, one for each point of a scheme: "
@@ -63,9 +70,12 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.MediaTypeError: Kind(415, "content-type", "The body's content type is not supported"),
     errors.QueueFullError: Kind(503, "busy", "The service is busy", retry=True),
     errors.DeadlineError: Kind(503, "deadline", "The request took too long", retry=True),
-    errors.NotReadyError: Kind(503, "not-ready", "The service is not ready", retry=True),
+    errors.NotReadyError: NOT_READY,
     errors.LoadFailedError: Kind(503, "load-failed", "The service could not load", "A new start; the log says why."),
     errors.IdleError: Kind(408, "idle", "The stream was idle"),
+    errors.HeaderError: Kind(400, "header", "A header is wrong"),
+    errors.ApiKeyError: Kind(401, "api-key", "A key is wanted"),
+    errors.ForeignHostError: Kind(403, "foreign-host", "The host is another"),
     errors.ForeignPageError: Kind(403, "foreign-page", "The page is of another host"),
     errors.UnsupportedVideoError: Kind(415, "video-format", "The video's format is not supported"),
     errors.VideoTooLargeError: Kind(413, "video-too-large", "The video is too large"),
@@ -116,7 +126,8 @@ def answer_error(error: Exception) -> ProblemResponse:
     """The answer to an exception of ours."""
     kind = next(KINDS[base] for base in type(error).__mro__ if base in KINDS)
     expected = error.expected if isinstance(error, errors.ServiceError) else None
-    return make_problem(kind, str(error), expected)
+    headers = {"WWW-Authenticate": "Bearer"} if kind.status == HTTPStatus.UNAUTHORIZED else None
+    return make_problem(kind, str(error), expected, headers=headers)
 
 
 def answer_http_error(error: HTTPException) -> ProblemResponse:
@@ -128,6 +139,30 @@ def answer_http_error(error: HTTPException) -> ProblemResponse:
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         detail = "This path does not take this method; the Allow header names those it takes."
     return make_problem(kind, detail, headers=error.headers)
+
+
+def answer_unread_body(cause: BaseException) -> ProblemResponse:
+    """The answer to a body that could not be read, which the framework takes for 400 whatever the reason."""
+    if isinstance(cause, OSError):  # an upload is spooled to disk, and that is full
+        return answer_error(errors.StorageError("The upload can't be stored.", "Room on the service's disk."))
+    if isinstance(cause, ClientDisconnect):
+        return answer_error(errors.ClientGoneError("The client hung up, or was too slow."))
+    if isinstance(cause, UnicodeDecodeError):
+        detail = f"The body is not UTF-8: byte {cause.start} can't be."
+    elif isinstance(cause, RecursionError):
+        detail = "The body's brackets are nested too deeply."
+    else:
+        detail = str(cause) or "The body breaks off, or its parts are not what their headers say."
+    return make_problem(FRAMEWORK_KINDS[400], detail[:SHOWN_CHARACTERS])
+
+
+def list_methods(app: FastAPI, scope: Scope) -> list[str]:
+    """The methods that a path takes, of every route with it: the framework names those of the first alone."""
+    methods: set[str] = set()
+    for context in iter_route_contexts(app.routes):
+        if context.original_route.matches(scope)[0] != Match.NONE:
+            methods |= context.methods or set()
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
 def answer_validation_error(error: RequestValidationError) -> ProblemResponse:
@@ -165,8 +200,10 @@ def install_handlers(app: FastAPI) -> None:
 
     async def handle_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        if isinstance(error.__cause__, OSError):  # an upload is spooled to disk; the framework takes a full one for 400
-            return answer_error(errors.StorageError("The upload can't be stored.", "Room on the service's disk."))
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            error.headers = {"Allow": ", ".join(list_methods(app, request.scope))}
+        if error.status_code == HTTPStatus.BAD_REQUEST and error.__cause__ is not None:
+            return answer_unread_body(error.__cause__)
         return answer_http_error(error)
 
     async def handle_validation(request: Request, error: Exception) -> Response:

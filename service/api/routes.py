@@ -5,13 +5,15 @@ from typing import Annotated
 
 import onnxruntime
 from fastapi import APIRouter, Body, Depends, Form, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from service import __version__
 from service.api.connection import run_while_connected
 from service.api.schemas import (
     DamagedOut,
     FacesOut,
+    ManifestOut,
     PicturesForm,
     ReenactForm,
     StateOut,
@@ -27,8 +29,9 @@ from service.errors import MediaTypeError
 from service.inference.bundles import Target
 from service.inference.face_service import FaceService, SynthesisResult
 from service.lifecycle import Lifecycle
-from shared.bundle import BundleManifest
+from shared.bundle import Measured, Shape
 
+MULTIPART = Form(media_type="multipart/form-data")
 MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
 
@@ -81,21 +84,21 @@ async def synthesize(
         order.source_neutral,
     )
     portrait = await run_while_connected(request, work, face_service.settings.deadline_seconds)
-    return answer_synthesis(portrait, order.response)
+    return answer_synthesis(request, portrait, order.response)
 
 
 @router.post("/reenact", response_model=SynthesisOut, dependencies=[Depends(require_form)], tags=["faces"])
-async def reenact(request: Request, form: Annotated[ReenactForm, Form()], face_service: StudioDep) -> Response:
+async def reenact(request: Request, form: Annotated[ReenactForm, MULTIPART], face_service: StudioDep) -> Response:
     """Anyone's picture to the target's face with its expression and pose."""
     neutral = form.read_neutral()
     work = face_service.reenact(form.target, form.image.read, form.face, form.paste_back, form.to_output(), neutral)
     portrait = await run_while_connected(request, work, face_service.settings.deadline_seconds)
-    return answer_synthesis(portrait, form.response)
+    return answer_synthesis(request, portrait, form.response)
 
 
 @router.post("/landmarks", dependencies=[Depends(require_form)], tags=["faces"])
 async def landmarks(
-    request: Request, form: Annotated[PicturesForm, Form()], face_service: StudioDep, response: Response
+    request: Request, form: Annotated[PicturesForm, MULTIPART], face_service: StudioDep, response: Response
 ) -> FacesOut:
     """A picture's faces and their landmarks, the largest first; an empty list where there is none.
 
@@ -103,7 +106,7 @@ async def landmarks(
     """
     work = face_service.find_faces([each.read for each in form.image])
     detection = await run_while_connected(request, work, face_service.settings.deadline_seconds)
-    response.headers["Server-Timing"] = format_timings(detection.stages)
+    response.headers["Server-Timing"] = tell_timings(request, detection.stages)
     return FacesOut.of_all(detection)
 
 
@@ -117,16 +120,27 @@ async def list_targets(face_service: StudioDep) -> TargetsOut:
     )
 
 
-@router.get("/targets/{target_id}", response_model=BundleManifest, tags=["targets"])
-async def show_target(
-    target_id: str, request: Request, face_service: StudioDep, response: Response
-) -> BundleManifest | Response:
-    """One target's whole manifest."""
+@router.get("/targets/{target_id}", response_model=ManifestOut, tags=["targets"])
+async def show_target(target_id: str, request: Request, face_service: StudioDep) -> Response:
+    """One target's manifest, but for its metrics and presets."""
     target = face_service.catalogue.find(target_id)
-    if is_unchanged(request, target):
-        return Response(status_code=304, headers=describe_target(target))
-    response.headers.update(describe_target(target))
-    return target.manifest
+    return answer_target(
+        request, target, target.manifest.model_dump(mode="json", include=set(ManifestOut.model_fields))
+    )
+
+
+@router.get("/targets/{target_id}/metrics", response_model=dict[str, Measured], tags=["targets"])
+async def show_target_metrics(target_id: str, request: Request, face_service: StudioDep) -> Response:
+    """One target's figures, with the split that they were measured on."""
+    target = face_service.catalogue.find(target_id)
+    return answer_target(request, target, target.manifest.model_dump(mode="json")["metrics"])
+
+
+@router.get("/targets/{target_id}/presets", response_model=dict[str, Shape], tags=["targets"])
+async def show_presets(target_id: str, request: Request, face_service: StudioDep) -> Response:
+    """What the target was filmed doing: landmarks of one frame each, in crop units."""
+    target = face_service.catalogue.find(target_id)
+    return answer_target(request, target, target.manifest.model_dump(mode="json")["presets"])
 
 
 @router.get("/targets/{target_id}/reference", response_class=Response, tags=["targets"])
@@ -158,6 +172,12 @@ async def check_readiness(lifecycle: StateDep) -> StateOut:
     return StateOut(status="ready")
 
 
+@router.get("/metrics", response_class=PlainTextResponse, tags=["state"])
+async def show_metrics(request: Request) -> Response:
+    """Counts and states, for Prometheus."""
+    return Response(request.app.state.metrics.write(), media_type=CONTENT_TYPE_LATEST)
+
+
 @router.get("/version", tags=["state"])
 async def show_version(face_service: StudioDep) -> VersionOut:
     """Versions, and where the networks run."""
@@ -170,14 +190,21 @@ async def show_version(face_service: StudioDep) -> VersionOut:
     )
 
 
-def answer_synthesis(portrait: SynthesisResult, wanted: str) -> Response:
+def answer_synthesis(request: Request, portrait: SynthesisResult, wanted: str) -> Response:
     """The picture itself, or JSON that carries it; the headers are the same."""
     digest = hashlib.sha256(portrait.data).hexdigest()[:16]
-    headers = describe_target(portrait.target) | {"Server-Timing": format_timings(portrait.stages)}
+    headers = describe_target(portrait.target) | {"Server-Timing": tell_timings(request, portrait.stages)}
     headers["ETag"] = f'"{portrait.target.bundle[:16]}-{digest}"'  # of this picture, by that bundle
     if wanted == "json":
         return JSONResponse(SynthesisOut.of(portrait).model_dump(exclude_none=True), headers=headers)
     return Response(portrait.data, media_type=MEDIA_TYPES[portrait.output.format], headers=headers)
+
+
+def answer_target(request: Request, target: Target, content: object) -> Response:
+    """A part of the target's manifest, or 304 where the client has it already."""
+    if is_unchanged(request, target):
+        return Response(status_code=304, headers=describe_target(target))
+    return JSONResponse(content, headers=describe_target(target))
 
 
 def describe_target(target: Target) -> dict[str, str]:
@@ -196,6 +223,7 @@ def is_unchanged(request: Request, target: Target) -> bool:
     return target.bundle in known or known.strip() == "*"
 
 
-def format_timings(stages: dict[str, float]) -> str:
-    """The Server-Timing header, in milliseconds."""
+def tell_timings(request: Request, stages: dict[str, float]) -> str:
+    """The Server-Timing header, in milliseconds; the metrics are told too."""
+    request.app.state.metrics.observe_stages(stages)
     return ", ".join(f"{stage};dur={duration}" for stage, duration in to_milliseconds(stages).items())

@@ -4,22 +4,23 @@ import base64
 from typing import Annotated, Any, Literal
 
 from fastapi import UploadFile
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
 from service.inference.bundles import Consent, Target
 from service.inference.face_service import DetectedFaces, Detection, Output, SynthesisResult
 from service.inference.synthesis import Units
 from service.media.images import PictureFormat
-from shared.bundle import Measured
+from shared.bundle import BundleManifest
 from shared.detectors import DetectedFace
 from shared.errors import LandmarksError
 from shared.geometry import Crop
-from shared.landmarks import Points
+from shared.landmarks import SCHEMES, Points
 
 MOST_POINTS = 1000
 MOST_FACES = 64  # that a neutral shape is found from
 MOST_PICTURES = 16  # of one upload
 
+FEWEST_POINTS = min(scheme.count for scheme in SCHEMES.values())
 Coordinate = Annotated[float, Field(strict=True)]  # no strings, no booleans
 Point = tuple[Coordinate, Coordinate]
 
@@ -30,10 +31,15 @@ def list_faces(given: Any) -> Any:
     return [given] if isinstance(first, list) and not (first and isinstance(first[0], list)) else given
 
 
+# The document names the fewest points; what has fewer is refused by the schemes' own check, which says their counts.
+LandmarkList = Annotated[list[Point], Field(max_length=MOST_POINTS, json_schema_extra={"minItems": FEWEST_POINTS})]
 Faces = Annotated[
-    list[Annotated[list[Point], Field(max_length=MOST_POINTS)]],
+    list[LandmarkList],
     Field(min_length=1, max_length=MOST_FACES),
-    BeforeValidator(list_faces, json_schema_input_type=list[Point] | list[list[Point]]),
+    BeforeValidator(
+        list_faces,
+        json_schema_input_type=LandmarkList | Annotated[list[LandmarkList], Field(min_length=1, max_length=MOST_FACES)],
+    ),
 ]
 FACES: TypeAdapter[list[list[Point]]] = TypeAdapter(Faces)
 NEUTRAL_TEXT = (
@@ -63,7 +69,7 @@ class PictureOptions(BaseModel):
 class SynthesizeRequest(PictureOptions):
     """Landmarks of any scale and place, or in the target's crop units; x right and y down."""
 
-    landmarks: list[Point] = Field(max_length=MOST_POINTS, description="[x, y] for each point of the scheme, in order.")
+    landmarks: LandmarkList = Field(description="[x, y] for each point of the scheme, in order.")
     scheme: str | None = Field(
         default=None, max_length=64, description="Landmark scheme; default: guessed from the count."
     )
@@ -243,8 +249,9 @@ class TargetOut(BaseModel):
     licence: str
     consent: Consent = Field(description="Whether the manifest names a record in which the person agreed.")
     bundle: str = Field(description="SHA-256 of the bundle, which X-LandmarkGAN-Bundle repeats on all that it makes.")
-    metrics: dict[str, Measured]
-    manifest: str = Field(description="Path of the whole manifest.")
+    manifest: str = Field(description="Path of the manifest, without what the next two have.")
+    metrics: str = Field(description="Path of the figures.")
+    presets: str = Field(description="Path of the presets.")
     reference: str = Field(description="Path of the reference picture.")
 
     @classmethod
@@ -260,10 +267,22 @@ class TargetOut(BaseModel):
             licence=manifest.data.licence,
             consent=target.consent,
             bundle=target.bundle,
-            metrics=dict(manifest.metrics),
             manifest=f"/targets/{manifest.target}",
+            metrics=f"/targets/{manifest.target}/metrics",
+            presets=f"/targets/{manifest.target}/presets",
             reference=f"/targets/{manifest.target}/reference",
         )
+
+
+# The manifest but for what has paths of its own, and is most of its bytes.
+ManifestOut = create_model(
+    "ManifestOut",
+    **{
+        name: (field.annotation, field)
+        for name, field in BundleManifest.model_fields.items()
+        if name not in ("metrics", "presets")
+    },  # type: ignore[call-overload]
+)
 
 
 class DamagedOut(BaseModel):

@@ -18,15 +18,15 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from service.api.admission import REFUSED
 from service.api.problems import SHOWN_CHARACTERS, SHOWN_ERRORS, ProblemResponse, answer_error, answer_unforeseen
 from service.api.schemas import to_milliseconds
-from service.errors import ForeignPageError, IdleError, OptionError, QueueFullError, ServiceError
+from service.errors import IdleError, OptionError, QueueFullError, ServiceError
 from service.inference.bundles import Target
 from service.inference.face_player import FacePlayer, compose
 from service.inference.face_service import FaceService, Output, Stopwatch, finish_face
 from service.lifecycle import Lifecycle
 from service.media.images import decode_picture, encode_picture
-from service.settings import Settings
 from shared.errors import ImageError, LandmarkGANError
 
 logger = logging.getLogger(__name__)
@@ -75,8 +75,8 @@ class Answer:
 class Streams:
     """Counts the streams that are open."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.limit, self.origins = settings.max_streams, settings.allowed_origins
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
         self.open = 0
 
     @contextmanager
@@ -97,7 +97,8 @@ async def stream(socket: WebSocket) -> None:
     lifecycle, streams = socket.app.state.lifecycle, socket.app.state.streams
     await socket.accept()
     try:
-        check_origin(socket)
+        if REFUSED in socket.scope:
+            raise socket.scope[REFUSED]
         lifecycle.check_ready()
         with streams.admit():
             await Stream(socket, lifecycle).run()
@@ -188,6 +189,7 @@ class Stream:
             watch = Stopwatch()
             answer = await self._play(frame, self._performance, self._options, watch)
             self.answered += 1
+            self.socket.app.state.metrics.observe_stages(watch.stages)
             await self._send(pack_answer(frame, answer, target, self.dropped, watch))
             self.lifecycle.check_ready()  # a draining service ends its streams: they would go on for ever
 
@@ -267,15 +269,6 @@ def unpack_answer(message: bytes) -> tuple[dict[str, Any], bytes]:
     (length,) = struct.unpack_from(">I", message)
     header: dict[str, Any] = json.loads(message[4 : 4 + length])
     return header, message[4 + length :]
-
-
-def check_origin(socket: WebSocket) -> None:
-    """Raises ForeignPageError for a page of another host: browsers let any page open a WebSocket to anywhere."""
-    origin = socket.headers.get("origin")
-    if origin is None or origin.partition("://")[2] == socket.headers.get("host"):
-        return
-    if origin not in socket.app.state.streams.origins:
-        raise ForeignPageError("A page of another host may not stream from here.", "A page that this service serves.")
 
 
 async def close_with_problem(socket: WebSocket, problem: ProblemResponse) -> None:

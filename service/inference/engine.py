@@ -9,7 +9,7 @@ a lane it takes what is waiting, up to the kind's batch, and never waits to fill
 import asyncio
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -52,6 +52,7 @@ class Engine:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.admitted = 0
+        self.batch_sizes: Counter[int] = Counter()  # size -> batches run so far
         self._lanes: OrderedDict[Step[Any, Any], deque[_Job]] = OrderedDict()
         self._changed = threading.Condition()
         self._closed = False
@@ -97,6 +98,7 @@ class Engine:
             step, jobs = taken
             jobs = [job for job in jobs if job.future.set_running_or_notify_cancel()]
             if jobs:
+                self.batch_sizes[len(jobs)] += 1
                 _run_batch(step, jobs)
 
     def _take(self) -> tuple[Step[Any, Any], list[_Job]] | None:

@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import time
+from collections import Counter
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -121,6 +122,10 @@ class Jobs:
             raise
         job.task = asyncio.create_task(self._run(job, self._studio))
         return job
+
+    def count_states(self) -> Counter[JobState]:
+        """How many jobs are in each state."""
+        return Counter(job.record.state for job in self._jobs.values())
 
     def find(self, job_id: str) -> Job:
         """Raises UnknownJobError."""

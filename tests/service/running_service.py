@@ -1,10 +1,12 @@
 """The application under uvicorn on a free port of the loopback, in this process, so that a test holds its parts."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -17,10 +19,12 @@ from shared.detectors import LandmarkDetector
 
 @dataclass(frozen=True)
 class Running:
-    """A service that is ready: its application and its address, host and port."""
+    """A service that is ready: its application, its address, host and port, its sockets."""
 
     app: FastAPI
     address: str
+    listener: socket.socket
+    connections: set[Any]
 
 
 @contextmanager
@@ -32,8 +36,8 @@ def run_service(settings: Settings, detector: LandmarkDetector | None = None) ->
     thread.start()
     try:
         wait_until(lambda: server.started and app.state.lifecycle.face_service is not None)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield Running(app, f"127.0.0.1:{port}")
+        listener = server.servers[0].sockets[0]
+        yield Running(app, f"127.0.0.1:{listener.getsockname()[1]}", listener, server.server_state.connections)
     finally:
         server.should_exit = True
         thread.join(30)

@@ -205,7 +205,8 @@ async def test_the_committed_targets_take_a_stranger_at_rest_for_one_at_rest(nam
         manifests = {each: (await client.get(f"/targets/{each}")).json() for each in ids}
         shape = np.array(manifests[name]["shape"], np.float32)
         for other in sorted(set(ids) - {name}):
-            rest, presets = manifests[other]["shape"], manifests[other]["presets"]
+            rest = manifests[other]["shape"]
+            presets = (await client.get(f"/targets/{other}/presets")).json()
             known = {"target": name, "source_neutral": rest}
             quiet = await convert(client, make_order(np.array(rest), **known))
             assert np.abs(quiet - shape).max() < 0.02

@@ -51,7 +51,9 @@ async def test_targets_are_listed_with_the_damaged(tmp_path: Path) -> None:
         assert [(each["id"], "tl2f.onnx" in each["reason"]) for each in body["damaged"]] == [("bob", True)]
         ada = body["targets"][0]
         assert (ada["scheme"], ada["points"], ada["licence"]) == ("ibug68", 68, "Apache-2.0")
-        BundleManifest.model_validate((await client.get(ada["manifest"])).json())
+        parts = {name: (await client.get(ada[name])).json() for name in ("manifest", "metrics", "presets")}
+        BundleManifest.model_validate(parts.pop("manifest") | parts)
+        assert len((await client.get(ada["manifest"])).content) < 20_000
         reference = await client.get(ada["reference"])
         assert reference.headers["content-type"] == "image/png"
         assert read_picture(reference.content).shape[2] == 3
@@ -67,7 +69,7 @@ async def test_targets_are_listed_with_the_damaged(tmp_path: Path) -> None:
 async def test_states(settings: Settings) -> None:
     app = create_app(settings)
     transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         for path in ("/readyz", "/version", "/targets"):
             loading = await client.get(path)
             assert (loading.status_code, loading.headers["retry-after"]) == (503, "1")
@@ -152,7 +154,7 @@ async def test_a_client_that_hangs_up_takes_its_work_along(settings: Settings) -
     scope: dict[str, Any] = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
         "path": "/landmarks", "raw_path": b"/landmarks", "query_string": b"", "root_path": "",
-        "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
+        "headers": [(b"host", b"localhost"), (b"content-type", b"multipart/form-data; boundary=x")],
     }  # fmt: skip
 
     async def request(gone: asyncio.Event) -> None:

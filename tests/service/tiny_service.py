@@ -202,7 +202,7 @@ async def serve(
     app = create_app(settings, detector)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             while wait and (await client.get("/version")).status_code == 503:
                 await asyncio.sleep(0.005)
             client.app = app

@@ -33,7 +33,9 @@ export async function listTargets() {
  * @returns {Promise<Manifest>}
  */
 export async function getManifest(target) {
-  return (await request(`targets/${encodeURIComponent(target)}`)).json();
+  const path = `targets/${encodeURIComponent(target)}`;
+  const [manifest, presets] = await Promise.all([request(path), request(`${path}/presets`)]);
+  return { ...(await manifest.json()), presets: await presets.json() };
 }
 
 /**

@@ -1,0 +1,82 @@
+"""What the API says of itself: its document, the methods of its paths, its headers, and words for unread bodies."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from tiny_service import make_face, serve
+
+from service.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+FACE: list[list[float]] = make_face().astype(float).tolist()
+
+
+async def test_forms_are_documented_as_they_are_read(settings: Settings) -> None:
+    async with serve(settings) as client:
+        paths = (await client.get("/openapi.json")).json()["paths"]
+    for path in ("/reenact", "/landmarks", "/reenact/video"):
+        assert list(paths[path]["post"]["requestBody"]["content"]) == ["multipart/form-data"]
+
+
+def find_fewest(schema: dict[str, Any]) -> list[int]:
+    """The fewest items of each list of points in a schema."""
+    if schema.get("items", {}).get("prefixItems"):
+        return [schema["minItems"]]
+    parts = [*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else [])]
+    return [count for part in parts for count in find_fewest(part)]
+
+
+async def test_no_face_of_the_schema_has_too_few_points(settings: Settings) -> None:
+    async with serve(settings) as client:
+        document = (await client.get("/openapi.json")).json()
+        fields = document["components"]["schemas"]["SynthesizeRequest"]["properties"]
+        assert find_fewest(fields["landmarks"]) == [68]
+        assert find_fewest(fields["source_neutral"]) == [68, 68]
+        for bad in ([[]], [], [FACE, []]):
+            order = {"target": "ada", "landmarks": FACE, "source_neutral": bad}
+            assert (await client.post("/synthesize", json=order)).status_code == 422
+
+
+async def test_allow_names_every_method_of_a_path(settings: Settings) -> None:
+    async with serve(settings) as client:
+        for path, methods in {
+            "/jobs/1": "DELETE, GET, HEAD", "/synthesize": "POST", "/readyz": "GET, HEAD", "/": "GET, HEAD",
+        }.items():  # fmt: skip
+            answer = await client.request("PATCH", path)
+            assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+
+
+async def test_head_is_answered_as_get_is(settings: Settings) -> None:
+    async with serve(settings) as client:
+        for path in ("/readyz", "/livez", "/targets", "/targets/ada/reference", "/", "/web/style.css", "/nothing"):
+            got, head = await client.get(path), await client.head(path)
+            assert (head.status_code, head.headers["content-type"]) == (got.status_code, got.headers["content-type"])
+
+
+async def test_no_answer_says_nosniff_twice(settings: Settings) -> None:
+    async with serve(settings) as client:
+        for path in ("/", "/web/style.css", "/targets", "/nothing"):
+            assert (await client.get(path)).headers.get_list("x-content-type-options") == ["nosniff"]
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "body", "words"),
+    [
+        ("/synthesize", "application/json", b'{"target": "\xff"}', "not UTF-8"),
+        ("/synthesize", "application/json", b"[" * 100_000, "nested"),
+        ("/landmarks", "multipart/form-data", b"", "boundary"),
+        ("/landmarks", "multipart/form-data; boundary=x", b"no part at all", "multipart"),
+        ("/landmarks", "multipart/form-data; boundary=x", b"--x\r\nno header\r\n\r\n", ""),
+    ],
+)
+async def test_unread_bodies_say_why(settings: Settings, path: str, kind: str, body: bytes, words: str) -> None:
+    async with serve(settings) as client:
+        answer: httpx.Response = await client.post(path, content=body, headers={"content-type": kind})
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+    detail = json.loads(answer.content)["detail"]
+    assert words in detail
+    assert detail != "There was an error parsing the body"
