@@ -79,6 +79,7 @@ class GeneratorTraining(_Frozen):
     ema: float = Field(default=0.998, ge=0, lt=1, description="Decay of the averaged Theta, which is exported.")
     l2i: float = Field(default=1.0, ge=0)
     gradient: float = Field(default=1.0, ge=0, description="Weight of the difference of neighbours' differences.")
+    sharpness: float = Field(default=0.5, ge=0, description="Weight of the difference in local detail.")
     face_weight: float = Field(default=2.0, gt=0, description="Of the face's pixels in these two; off it, a half.")
     feature_weight: float = Field(default=6.0, gt=0, description="Of the pixels about eyes and lips.")
     i2l: float = Field(default=0.02, ge=0)
@@ -137,6 +138,7 @@ PRESETS = {
             noise=0,
             ema=0,
             gradient=0,
+            sharpness=0,
             face_weight=1,
             feature_weight=1,
             i2l=1,

@@ -17,6 +17,7 @@ from trainer.losses.terms import (
     l2i,
     l2i_gan_discriminator,
     l2i_gan_generator,
+    sharpness_difference,
 )
 from trainer.networks.hourglass import Hourglass
 from trainer.sampling.batches import TrainingBatch, cut_windows
@@ -78,6 +79,9 @@ class GeneratorLosses:
         if config.gradient > 0:
             terms["gradient"] = share * gradient_difference(own, pictures, weights)
             loss = loss + config.gradient * terms["gradient"]
+        if config.sharpness > 0:
+            terms["sharpness"] = share * sharpness_difference(own, pictures, weights)
+            loss = loss + config.sharpness * terms["sharpness"]
         if self.detector is not None and step >= self.adversarial_from:
             seen = min(config.i2l_pictures, config.batch)
             first = self.context.take(seen)

@@ -47,8 +47,8 @@ TEETH_SHARE = 0.35
 CAVITY_GROWTH = 0.5
 """Of the canonical gap: what a mouth opens beyond it until what lies between its teeth is all dark."""
 
-HIDDEN, SHOWN, LEAST_TRUST = 0.15, 0.5, 1e-3
-"""Shares of the canonical gap between which a contour point is trusted the more, and what is left of it when hidden."""
+HIDDEN, SHOWN = 0.15, 0.6
+"""Shares of the canonical gap between which a contour point is trusted the more."""
 
 MOVE_SCALE = 0.05
 """Crop units: of what the canonical points are learned to move by."""
@@ -102,6 +102,8 @@ class Generator(nn.Module):
         reach[[point for eye in eyes for point in eye]] = EYE_REACH
         brows = pick(scheme, ("right_brow", "left_brow"))
         self.openings = scheme.openings["mouth"]
+        inner = scheme.groups["inner_lips"]
+        self.lip_corners = [inner[0], inner[len(inner) // 2]]
         self.extra = 2 * len(self.openings[0])
         reach = torch.cat([reach, torch.full((self.extra,), MOUTH_REACH)])
         self.deformation = MovingLeastSquares(GRID, (*head, *brows), reach)
@@ -163,7 +165,8 @@ class Generator(nn.Module):
         self.gap.copy_((lower - upper).norm(dim=1).max())
         points = self.knots(canonical[None])[0, -self.extra :]  # between the teeth: the upper edge, the lower edge
         upper, lower = points.chunk(2)
-        outline = torch.cat([upper, lower.flip(0)]) * SIZE - torch.tensor(self.config.corners[0])
+        right, left = canonical[self.lip_corners].unsqueeze(1)
+        outline = torch.cat([right, upper, left, lower.flip(0)]) * SIZE - torch.tensor(self.config.corners[0])
         self.cavity.copy_(fill_outline(outline, *WINDOWS[0]))
         first, last = self.across
         axis = F.normalize(canonical[last] - canonical[first], dim=0)
@@ -219,7 +222,7 @@ class Generator(nn.Module):
         width = along[:, last] - along[:, first]
         shown = (gap / (width[:, None] * self.gaps) - HIDDEN) / (SHOWN - HIDDEN)
         trust = torch.ones_like(along)
-        trust = trust + (shown.clamp(LEAST_TRUST, 1.0) - 1) @ self.select
+        trust = trust + (shown.clamp(0.0, 1.0) - 1) @ self.select
         return torch.cat([trust, torch.ones_like(trust[:, : self.extra])], dim=1)
 
     def place(self, codes: list[Tensor]) -> Tensor:

@@ -17,6 +17,9 @@ EDGE_POINTS = 5
 SOFTNESS = 1e-5
 """Squared crop units (under a pixel of 256): how near to a point it alone counts."""
 
+DOUBT = 0.01
+"""Squared crop units: softness of a point that is not trusted at all, which then pulls weakly and from afar."""
+
 STIFFNESS = 1e-3
 """Squared crop units: added to the local variance of the points, which damps the local affine fit."""
 
@@ -62,9 +65,9 @@ class MovingLeastSquares(nn.Module):
         head = _invert_2x2(weighed @ (knots - centre)) @ (weighed @ (others - other_centre))  # (B, 2, 2)
 
         # Each point's say in each cell, and the weighed sums of all that the local fits are made of.
-        squares = torch.cat([ones, -2 * x, -2 * y, x * x + y * y], dim=2)  # (B, K, 4)
+        squares = torch.cat([ones, -2 * x, -2 * y, x * x + y * y + DOUBT * (1 - trusted)], dim=2)  # (B, K, 4)
         near = self.powers @ squares.transpose(1, 2)  # (B, G*G, K): squared distances, softened
-        weights = torch.exp(near * near * self.falloff) * (trusted.transpose(1, 2) / near)
+        weights = torch.exp(near * near * self.falloff) / (near * near.sqrt())
         sums = weights @ torch.cat([ones, knots, x * x, y * y, x * y, others, x * others, y * others], dim=2)
         sums = sums[..., 1:] / sums[..., :1]  # (B, G*G, 11)
         mean, other_mean = sums[..., 0:2], sums[..., 5:7]
