@@ -8,7 +8,7 @@ from trainer.errors import RecordError
 from trainer.evaluation.drivers import KEPT
 from trainer.evaluation.report import open_templates, write_text
 from trainer.evaluation.results import Evaluation, Figure, hash_bundle, name_metric, to_measured
-from trainer.evaluation.tables import build_summary, build_tables, build_targets, format_markdown
+from trainer.evaluation.tables import build_brief, build_summary, build_targets, format_markdown
 
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
 RECORDED = ("landmarkgan", "calibrated")
@@ -27,7 +27,7 @@ def record(evaluation: Evaluation, models_dir: Path, folder: Path) -> list[Path]
     texts = {
         folder / "README.md": format_brief(evaluation),
         folder / "docs" / "evaluation.md": "\n\n".join(
-            f"### {table.title}\n\n{table.note}\n\n{format_markdown(table)}" for table in build_tables(evaluation)
+            f"### {table.title}\n\n{table.note}\n\n{format_markdown(table)}" for table in build_brief(evaluation)
         ),
     }
     filled = {path: fill(path, text) for path, text in texts.items() if path.exists()}

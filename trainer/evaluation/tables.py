@@ -1,7 +1,7 @@
 """The figures as tables: the same cells on the terminal, in Markdown and in the report."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trainer.evaluation.results import EVERY, Evaluation, Figure, Task
 
@@ -16,6 +16,7 @@ PAPER = (
 """The paper's Table 1, quoted: LMK, SSIM, ID."""
 
 NONE = "–"
+MEAN = "Mean over these"
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,16 @@ def build_tables(evaluation: Evaluation) -> list[Table]:
     ]
 
 
+def build_brief(evaluation: Evaluation) -> list[Table]:
+    """The tables that a page has room for: means in place of pairs, and one reading of the expression."""
+    reenactment, own, expression, *_ = build_tables(evaluation)
+    mean, expression_mean = (
+        replace(table, groups=[group for group in table.groups if group.title == MEAN])
+        for table in (reenactment, expression)
+    )
+    return [mean, own, expression_mean]
+
+
 def build_summary(evaluation: Evaluation) -> Table:
     """All systems in short, each figure the mean over every pair."""
     columns = (*OF_PAPER, *(MOVING[number] for number in BRIEF))
@@ -219,7 +230,7 @@ def _list_groups(evaluation: Evaluation, task: Task, columns: Sequence[Column], 
         for driver, target in evaluation.list_pairs(task)
     }
     if mean:
-        titles[EVERY, EVERY] = "Mean over these"
+        titles[EVERY, EVERY] = MEAN
     groups = []
     for (driver, target), title in titles.items():
         rows = []

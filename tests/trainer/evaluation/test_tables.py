@@ -6,7 +6,9 @@ from trainer.evaluation.intervals import Estimate
 from trainer.evaluation.report import render_report
 from trainer.evaluation.results import EVERY, Driven, Evaluation, Figure, Task, make_figure, name_metric
 from trainer.evaluation.tables import (
+    MEAN,
     NONE,
+    build_brief,
     build_summary,
     build_tables,
     build_targets,
@@ -95,3 +97,9 @@ def test_names_are_no_markup_in_the_report() -> None:
     assert "Bob &lt;b&gt; drives Ada" in report
     assert "<b>" not in report
     assert "<td>0.400 <span>[0.305, 0.495]</span></td>" in report
+
+
+def test_a_page_has_room_for_means_alone() -> None:
+    tables = build_brief(evaluate(*PAIR, OWN))
+    assert [group.title for group in tables[0].groups] == [MEAN]
+    assert [group.title for group in tables[1].groups] == ["Ada"]
