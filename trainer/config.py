@@ -75,6 +75,7 @@ class GeneratorTraining(_Frozen):
     learning_rate: float = Field(default=2e-3, gt=0, description="Of Theta, at the start.")
     texture_rate: float = Field(default=2.0, gt=0, description="The textures' learning rate, in units of Theta's.")
     weight_decay: float = Field(default=0.5, ge=0, description="Of Theta but its textures, with `adam`.")
+    rare: float = Field(default=0.5, ge=0, le=1, description="Share of the frames drawn for how seldom they are.")
     noise: float = Field(default=0.0006, ge=0, description="Spread of the landmarks' jitter, in crop units.")
     ema: float = Field(default=0.998, ge=0, lt=1, description="Decay of the averaged Theta, which is exported.")
     l2i: float = Field(default=1.0, ge=0)
@@ -135,6 +136,7 @@ PRESETS = {
             schedule="steps",
             learning_rate=6e-5,
             weight_decay=0,
+            rare=0,
             noise=0,
             ema=0,
             gradient=0,

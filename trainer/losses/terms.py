@@ -12,7 +12,6 @@ from torch import Tensor
 
 from shared.landmarks import Scheme
 
-
 BLOCK = 8
 """Side in pixels of the blocks whose detail is compared."""
 

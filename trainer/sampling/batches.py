@@ -3,13 +3,19 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from shared.expression import measure_expression
 from shared.landmarks import Scheme
 from shared.pixels import Image8, to_network
+
+RARE_MEASURES = ("mouth", "mouth_width", "right_eye", "left_eye", "yaw", "pitch")
+BINS = 24
+"""Of each measure's histogram."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,17 @@ class TargetFrames:
     crops: Image8  # (n, H, W, 3), memory-mapped
     foreign: Tensor  # (m, N, 2) L_s of other people; m may be 0
     scheme: Scheme
+
+    @cached_property
+    def rarity(self) -> Tensor:
+        """How seldom the target looked as in each frame: weights (n,) to draw by, from each measure's histogram."""
+        measured = measure_expression(self.landmarks.numpy(), self.scheme)
+        weights = torch.zeros(len(self.landmarks))
+        for name in RARE_MEASURES:
+            counts, edges = np.histogram(measured[name], bins=BINS)
+            place = np.clip(np.digitize(measured[name], edges[1:-1]), 0, BINS - 1)
+            weights += torch.from_numpy(1 / np.sqrt(counts[place])).float()
+        return weights
 
     def pictures(self, chosen: Tensor) -> Tensor:
         """The crops at these places, (B, 3, H, W) in [0, 1]."""
@@ -39,9 +56,11 @@ class TrainingBatch:
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """How batches are drawn: rows, other people's landmarks, jitter in crop units, and the side of D's windows."""
+    """How batches are drawn: rows, the share of them drawn by rarity, other people's landmarks, jitter in crop units,
+    and the side of D's windows in pixels."""
 
     rows: int
+    rare: float
     foreign: int
     noise: float
     window: int
@@ -54,6 +73,8 @@ def draw_batch(frames: TargetFrames, plan: BatchPlan, seed: int, step: int, mine
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
     chosen = torch.randint(len(frames.landmarks), (plan.rows,), generator=generator)
+    rare = torch.multinomial(frames.rarity, plan.rows, replacement=True, generator=generator)
+    chosen = torch.where(torch.rand(plan.rows, generator=generator) < plan.rare, rare, chosen)
     landmarks = frames.landmarks[chosen]  # (B, N, 2)
     jitter = torch.randn(landmarks.shape, generator=generator) * plan.noise
     windows = place_windows(landmarks, frames.crops.shape[1], plan.window, generator)
