@@ -1,4 +1,6 @@
-// What the service refuses, in its own words.
+// What the service refuses, in its own words; where it wants a key, the key is asked for.
+
+import { askKey } from "./key.js";
 
 /** An answer that is no success; its message says what was wrong and what is expected. */
 export class ProblemError extends Error {
@@ -27,6 +29,7 @@ export async function request(path, init) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new ProblemError(0, "The service does not answer. Is it running?");
   }
+  if (answer.status === 401 && (await askKey())) return request(path, init);
   if (!answer.ok) throw new ProblemError(answer.status, await readProblem(answer));
   return answer;
 }

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -33,11 +34,26 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def service(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a service on models/, ready. Asks for the browser first: without one there is nothing to start."""
+    with start_service(tmp_path_factory.mktemp("jobs")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def locked_service(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Address of such a service that wants a key, and the key."""
+    key = "0123456789abcdef"
+    with start_service(tmp_path_factory.mktemp("jobs"), API_KEYS=f'["{key}"]') as address:
+        yield address, key
+
+
+@contextmanager
+def start_service(jobs: Path, **more: str) -> Iterator[str]:
+    """Its address, once it is ready."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     settings = {"PORT": port, "LOG_LEVEL": "warning", "MODELS_DIR": "models", "DEFAULT_TARGET": "franck"}
-    settings["JOBS_DIR"] = tmp_path_factory.mktemp("jobs")
+    settings |= {"JOBS_DIR": jobs} | more
     environment = os.environ | {f"LANDMARKGAN_{name}": str(value) for name, value in settings.items()}
     process = subprocess.Popen([sys.executable, "-m", "service"], cwd=ROOT, env=environment)
     address = f"http://127.0.0.1:{port}"
