@@ -100,3 +100,24 @@ def test_the_log_as_text_and_as_json() -> None:
         lines[0].items()
     )
     assert "ZeroDivisionError" in lines[1]["exc_info"]
+
+
+TRACING = """
+import sys
+from fastapi import FastAPI
+from service.api.tracing import install_tracing
+if sys.argv[1] == "without":
+    sys.modules["opentelemetry.instrumentation.fastapi"] = None
+app = FastAPI()
+install_tracing(app)
+print(getattr(app, "_is_instrumented_by_opentelemetry", False), file=sys.stderr)
+"""
+
+
+def test_traces_are_made_where_a_collector_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_python(TRACING, "with").split()[-1] == "False"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    assert run_python(TRACING, "with").split()[-1] == "True"
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        run_python(TRACING, "without")
+    assert "StartError" in failed.value.stderr
