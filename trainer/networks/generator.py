@@ -44,6 +44,9 @@ MOUTH_REACH, EYE_REACH, HEAD_REACH = 0.35, 0.25, 1.0
 TEETH_SHARE = 0.35
 """Of the canonical gap between the lips, and of any gap at most: what the teeth of either jaw cover."""
 
+CAVITY_BLUR = 2.5
+"""Pixels of the canonical picture: softness of the cavity's edge."""
+
 CAVITY_GROWTH = 0.5
 """Of the canonical gap: what a mouth opens beyond it until what lies between its teeth is all dark."""
 
@@ -270,7 +273,7 @@ def fill_outline(outline: Tensor, height: int, width: int) -> Tensor:
     """Weights (1, 1, height, width): one inside a polygon (n, 2) in pixels, with a soft edge."""
     mask = Image.new("L", (width, height))
     ImageDraw.Draw(mask).polygon([(x, y) for x, y in outline.tolist()], fill=255)
-    soft = np.asarray(mask.filter(ImageFilter.GaussianBlur(1.5)), np.float32) / 255
+    soft = np.asarray(mask.filter(ImageFilter.GaussianBlur(CAVITY_BLUR)), np.float32) / 255
     return torch.from_numpy(soft)[None, None]
 
 

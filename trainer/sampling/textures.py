@@ -18,6 +18,9 @@ BROW_SHIFT = 6
 
 KMEANS_ROUNDS = 20
 
+CAVITY_SHADE = 0.6
+"""A mouth opened further than ever filmed is darker than the darkest that was filmed."""
+
 DARKEST = 0.05
 """Share of the pixels between the teeth that show what no teeth cover."""
 
@@ -57,7 +60,7 @@ def find_cavity_colour(generator: Generator) -> Tensor:
     if inside.shape[1] == 0:
         return torch.zeros(1, 3, 1, 1)
     luma = inside.mean(dim=0)
-    return inside[:, luma <= luma.quantile(DARKEST)].mean(dim=1).view(1, 3, 1, 1)
+    return CAVITY_SHADE * inside[:, luma <= luma.quantile(DARKEST)].mean(dim=1).view(1, 3, 1, 1)
 
 
 def find_canonical(landmarks: Tensor, scheme: Scheme) -> Tensor:
