@@ -16,10 +16,10 @@ TYPE_CHECK_PAGES := echo "There is no Node.js (npm) here: the types of service/w
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint data train train-detector evaluate figures study bench screenshots clean
+.PHONY: help serve test lint data train train-detector evaluate figures study c2pa-test-cert bench screenshots clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 serve: $(VENV)/.has-service ## Start the HTTP service [PORT=8000] [ARGS="--host 0.0.0.0"] [ONNXRUNTIME=gpu]
 	@$(RUN) -m service $(if $(PORT),--port '$(PORT)') $(ARGS)
@@ -27,7 +27,7 @@ serve: $(VENV)/.has-service ## Start the HTTP service [PORT=8000] [ARGS="--host 
 test: lint ## Check style and types, then run every test [ARGS=…]
 	@$(RUN) -m pytest $(ARGS)
 
-lint: $(VENV)/.has-service+trainer+fan+otel+dev $(NODE_MODULES) ## Check style and types alone
+lint: $(VENV)/.has-service+trainer+fan+otel+c2pa+dev $(NODE_MODULES) ## Check style and types alone
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
@@ -54,7 +54,10 @@ figures: $(VENV)/.has-trainer ## Draw the pictures of README and docs from the b
 study: $(VENV)/.has-trainer+evaluate ## Train variants side by side: STUDY=designs, terms or departures [ARGS=…]
 	@$(RUN) -m trainer study '$(or $(STUDY),designs)' $(ARGS)
 
-bench: $(VENV)/.has-service+trainer+fan+dev ## Time the generator and the endpoints on this machine [ARGS=…]
+c2pa-test-cert: $(VENV)/.has-service+c2pa ## Make a key and a certificate of nobody, to try C2PA credentials: runs/c2pa
+	@$(RUN) -m service.provenance.trial_certificate runs/c2pa
+
+bench: $(VENV)/.has-service+trainer+fan+c2pa+dev ## Time the generator and the endpoints on this machine [ARGS=…]
 	@$(RUN) -m benchmarks $(ARGS)
 
 screenshots: $(VENV)/.has-service+trainer+dev ## Take the README's pictures of the pages; needs a Chromium [ARGS=editor]

@@ -25,7 +25,7 @@ from websockets.sync.client import connect
 
 from service.api.stream import unpack_answer
 from service.inference.face_player import FacePlayer
-from service.inference.face_service import Output, Stopwatch, finish_face
+from service.inference.face_service import Output, Stopwatch
 from service.lifecycle import load_face_service
 from service.media.images import decode_picture
 from service.settings import Settings
@@ -92,7 +92,7 @@ async def measure_work(models: Path, threads: int, target: str, frames: Sequence
         image = decode_picture(frames[number], settings.max_frame_pixels)
         take = await player.play(image, number / 25, Stopwatch())
         assert take is not None
-        finish_face(take.face.picture, Output())
+        face_service.finish_face(take.face.picture, player.target, Output())
 
     await play(0)
     started = time.process_time()

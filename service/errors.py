@@ -10,6 +10,7 @@ LandmarkGANError (shared)
     ├── IdleError                                   of streams
     ├── UnsupportedVideoError, VideoTooLargeError, VideoDamagedError
     ├── UnknownJobError, JobStateError, StorageError
+    ├── MarkingError
     └── StartError                                  ends the start; never an answer
 """
 
@@ -126,6 +127,10 @@ class JobStateError(ServiceError):
 
 class StorageError(ServiceError):
     """A file that can't be written, mostly for want of room."""
+
+
+class MarkingError(ServiceError):
+    """A picture that can't be marked as this service must mark it; it does not leave."""
 
 
 class StartError(ServiceError):

@@ -97,6 +97,12 @@ class Settings(BaseSettings):
     max_video_seconds: float = Field(default=600, gt=0)
     max_video_pixels: int = Field(default=8_300_000, ge=1, le=80_000_000, description="Of a video's frame.")
 
+    c2pa_cert: Path | None = Field(
+        default=None, description="PEM certificate chain; with it no picture leaves without C2PA credentials."
+    )
+    c2pa_key: Path | None = Field(default=None, description="PEM private key of that certificate.")
+    c2pa_algorithm: Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"] = "es256"
+
 
 def find_mistakes(settings: Settings, environment: Iterable[str]) -> list[str]:
     """What no single setting can tell, each in words: names of the environment that are none, no default target."""

@@ -83,6 +83,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.UnknownJobError: Kind(404, "unknown-job", "There is no such job"),
     errors.JobStateError: Kind(409, "job-state", "The job is not in that state"),
     errors.StorageError: Kind(507, "storage", "The service can't store this"),
+    errors.MarkingError: Kind(503, "marking", "The picture can't be marked as synthetic"),
     errors.ClientGoneError: Kind(499, "client-gone", "The client hung up"),
     DetectorUnavailableError: Kind(503, "no-detector", "The landmark detector is missing"),
     LandmarkGANError: Kind(422, "refused", "The request was refused"),

@@ -14,7 +14,9 @@ from service.api.schemas import (
     DamagedOut,
     FacesOut,
     ManifestOut,
+    PictureForm,
     PicturesForm,
+    ProvenanceOut,
     ReenactForm,
     StateOut,
     SynthesisOut,
@@ -29,10 +31,10 @@ from service.errors import MediaTypeError
 from service.inference.bundles import Target
 from service.inference.face_service import FaceService, SynthesisResult
 from service.lifecycle import Lifecycle
+from service.media.images import MEDIA_TYPES
 from shared.bundle import Measured, Shape
 
 MULTIPART = Form(media_type="multipart/form-data")
-MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
 
 def get_lifecycle(request: Request) -> Lifecycle:
@@ -108,6 +110,16 @@ async def landmarks(
     detection = await run_while_connected(request, work, face_service.settings.deadline_seconds)
     response.headers["Server-Timing"] = tell_timings(request, detection.stages)
     return FacesOut.of_all(detection)
+
+
+@router.post("/provenance", dependencies=[Depends(require_form)], tags=["faces"])
+async def provenance(
+    request: Request, form: Annotated[PictureForm, MULTIPART], face_service: StudioDep
+) -> ProvenanceOut:
+    """Which marks of synthetic origin a picture carries, and which target it shows."""
+    work = face_service.inspect(form.image.read)
+    found = await run_while_connected(request, work, face_service.settings.deadline_seconds)
+    return ProvenanceOut.of(found, face_service.catalogue.targets)
 
 
 @router.get("/targets", tags=["targets"])

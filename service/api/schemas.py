@@ -1,6 +1,8 @@
 """What requests and answers look like on the wire."""
 
 import base64
+from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import UploadFile
@@ -10,6 +12,9 @@ from service.inference.bundles import Consent, Target
 from service.inference.face_service import DetectedFaces, Detection, Output, SynthesisResult
 from service.inference.synthesis import Units
 from service.media.images import PictureFormat
+from service.provenance.inspection import Provenance
+from service.provenance.label import Label
+from service.provenance.watermark import Kind
 from shared.bundle import BundleManifest
 from shared.detectors import DetectedFace
 from shared.errors import LandmarksError
@@ -57,13 +62,14 @@ class PictureOptions(BaseModel):
     format: PictureFormat = "jpeg"
     size: int | None = Field(default=None, ge=16, le=1024, description="Pixels a side; default: the target's own size.")
     quality: int | None = Field(default=None, ge=1, le=100, description="Of jpeg and webp; default 90.")
+    label: Label = Field(default="none", description="A label that people see, in a corner of the picture.")
     response: Literal["image", "json"] = Field(
         default="image", description="The picture itself, or JSON that carries it."
     )
 
     def to_output(self) -> Output:
         """The part that the encoder needs."""
-        return Output(self.format, self.size, self.quality)
+        return Output(self.format, self.size, self.quality, self.label)
 
 
 class SynthesizeRequest(PictureOptions):
@@ -93,6 +99,14 @@ class PicturesForm(BaseModel):
         max_length=MOST_PICTURES,
         description="A JPEG, PNG or WebP file; EXIF orientation is honoured. Repeat the field for more pictures.",
     )
+
+
+class PictureForm(BaseModel):
+    """An upload of one picture."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    image: UploadFile = Field(description="A JPEG, PNG or WebP file.")
 
 
 class ReenactForm(PictureOptions):
@@ -235,6 +249,54 @@ class FacesOut(DetectedFacesOut):
             more=others or None,
             neutral=None if detection.neutral is None else list_points(detection.neutral),
             timings_ms=to_milliseconds(detection.stages),
+        )
+
+
+class WatermarkOut(BaseModel):
+    """The mark in the pixels. `corrected`: how many of its 48 bits were read wrong, and made good."""
+
+    kind: Kind = Field(description="composite: a face pasted into a filmed picture.")
+    corrected: int
+
+
+class MetadataOut(BaseModel):
+    """What the file's XMP says; anybody can write or remove it."""
+
+    source_type: str = Field(description="IPTC DigitalSourceType.")
+    target: str | None
+    bundle: str | None
+
+
+class CredentialsOut(BaseModel):
+    """What the file's C2PA credentials say, and whether they are whole."""
+
+    state: str = Field(description="Valid: whole, by a signer whom this service does not know; Trusted; Invalid.")
+    signer: str | None
+    generator: str | None
+    source_type: str | None
+    target: str | None
+    bundle: str | None
+
+
+class ProvenanceOut(BaseModel):
+    """Which marks a picture carries. Where it carries none, nothing is known of it."""
+
+    synthetic: bool = Field(description="Whether any mark says so.")
+    target: str | None = Field(description="Whose face it is: of the watermark, where it is a target served here.")
+    watermark: WatermarkOut | None
+    metadata: MetadataOut | None
+    credentials: CredentialsOut | None = Field(description="Read where the service has c2pa-python.")
+
+    @classmethod
+    def of(cls, found: Provenance, known: Iterable[str]) -> "ProvenanceOut":
+        """The same marks; `known` are the ids that a watermark can be told by."""
+        mark, metadata, signed = found.watermark, found.metadata, found.credentials
+        return cls(
+            synthetic=found.synthetic,
+            target=found.find_target(known),
+            watermark=WatermarkOut(kind=mark.kind, corrected=mark.corrected) if mark else None,
+            metadata=MetadataOut(**asdict(metadata)) if metadata else None,
+            credentials=CredentialsOut(**asdict(signed)) if signed else None,
         )
 
 

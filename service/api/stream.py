@@ -24,9 +24,10 @@ from service.api.schemas import to_milliseconds
 from service.errors import IdleError, OptionError, QueueFullError, ServiceError
 from service.inference.bundles import Target
 from service.inference.face_player import FacePlayer, compose
-from service.inference.face_service import FaceService, Output, Stopwatch, finish_face
+from service.inference.face_service import FaceService, Output, Stopwatch
 from service.lifecycle import Lifecycle
-from service.media.images import decode_picture, encode_picture
+from service.media.images import decode_picture
+from service.provenance.label import Label
 from shared.errors import ImageError, LandmarkGANError
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class StreamOptions(BaseModel):
     face: int = Field(default=0, ge=0, le=1000)
     size: int | None = Field(default=None, ge=16, le=1024)
     quality: int | None = Field(default=None, ge=1, le=100)
+    label: Label = "none"
 
 
 @dataclass(frozen=True)
@@ -209,11 +211,13 @@ class Stream:
         if take is None:
             return Answer("no-face", reason="No face was found in the frame.")
 
+        output = Output("jpeg", options.size, options.quality, options.label)
+
         def finish() -> tuple[bytes, int, int]:
             if not options.paste_back:
-                return finish_face(take.face.picture, Output("jpeg", options.size, options.quality))
+                return self.face_service.finish_face(take.face.picture, player.target, output)
             pasted = compose("paste-back", image, take.face, take.crop)
-            return encode_picture(pasted, "jpeg", options.quality), pasted.shape[1], pasted.shape[0]
+            return self.face_service.finish_composite(pasted, player.target, output)
 
         with watch.measure("encode"):
             data, width, height = await self.face_service.in_pool(finish)

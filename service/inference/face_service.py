@@ -20,7 +20,11 @@ from service.inference.synthesis import (
     place_landmarks,
     place_neutral,
 )
-from service.media.images import PictureFormat, decode_picture, encode_picture, resize_picture
+from service.media.images import PictureFormat, decode_picture, resize_picture
+from service.provenance.inspection import Provenance, inspect_picture
+from service.provenance.label import Label
+from service.provenance.marker import Marker
+from service.provenance.origin import Origin
 from service.settings import Settings
 from shared.animation import DrivingFace, Face
 from shared.detectors import DetectedFace, LandmarkDetector
@@ -42,6 +46,7 @@ class Output:
     format: PictureFormat = "jpeg"
     size: int | None = None
     quality: int | None = None
+    label: Label = "none"
 
 
 @dataclass
@@ -112,12 +117,13 @@ class FaceService:
     ) -> None:
         """Without a `detector`, targets are served from landmarks all the same, and pictures are refused.
 
-        The `catalogue` may be exchanged at any time: what is in work holds its target.
+        The `catalogue` may be exchanged at any time: what is in work holds its target. Raises StartError.
         """
         self.settings = settings
         self.catalogue = catalogue
         self.detector = detector
         self.engine = engine
+        self.marker = Marker(settings)
         self._pool = ThreadPoolExecutor(max(2, settings.threads), thread_name_prefix="pictures")
         self._pictures = asyncio.Semaphore(settings.pictures_at_once)
         self._detection: Step[NDArray[np.uint8], list[DetectedFace]] | None = None
@@ -164,7 +170,7 @@ class FaceService:
         with self.engine.admit():
             face = await self.animate(target, DrivingFace(placed.points, convert, neutral), watch)
             with watch.measure("encode"):
-                data, width, height = await self.in_pool(lambda: finish_face(face.picture, output))
+                data, width, height = await self.in_pool(lambda: self.finish_face(face.picture, target, output))
         return SynthesisResult(
             target=target,
             data=data,
@@ -206,9 +212,9 @@ class FaceService:
 
                 def finish() -> tuple[bytes, int, int]:
                     if not paste_back:
-                        return finish_face(face.picture, output)
+                        return self.finish_face(face.picture, target, output)
                     pasted = paste_crop(image, face.picture, placed.crop, face.points)
-                    return encode_picture(pasted, output.format, output.quality), pasted.shape[1], pasted.shape[0]
+                    return self.finish_composite(pasted, target, output)
 
                 with watch.measure("encode"):
                     data, width, height = await self.in_pool(finish)
@@ -224,6 +230,26 @@ class FaceService:
             face=chosen,
             faces=len(faces),
         )
+
+    def finish_face(self, picture: Image8, target: Target, output: Output) -> tuple[bytes, int, int]:
+        """A square face at the size asked for -> bytes, marked as synthetic, width, height. Blocks."""
+        sized = resize_picture(picture, output.size or picture.shape[0])
+        return self._encode(sized, Origin.of(target), output)
+
+    def finish_composite(self, picture: Image8, target: Target, output: Output) -> tuple[bytes, int, int]:
+        """As `finish_face`, of a picture that a face was pasted into."""
+        return self._encode(picture, Origin.of(target, composite=True), output)
+
+    def _encode(self, picture: Image8, origin: Origin, output: Output) -> tuple[bytes, int, int]:
+        data = self.marker.encode(picture, origin, output.label, output.format, output.quality)
+        return data, picture.shape[1], picture.shape[0]
+
+    async def inspect(self, read: Callable[[], Awaitable[bytes]]) -> Provenance:
+        """The marks that a picture carries. Raises ImageError and its kinds, and QueueFullError."""
+        with self.engine.admit():
+            async with self._pictures:
+                data = await read()
+                return await self.in_pool(lambda: inspect_picture(data, self.settings.max_pixels))
 
     async def find_faces(self, reads: Sequence[Callable[[], Awaitable[bytes]]]) -> Detection:
         """The faces of pictures, and the neutral shape of their largest; no face is an answer too.
@@ -283,12 +309,6 @@ class FaceService:
                 "Landmarks can still be sent to /synthesize."
             )
         return self.detector
-
-
-def finish_face(picture: Image8, output: Output) -> tuple[bytes, int, int]:
-    """A square face at the size asked for -> bytes, width, height."""
-    sized = resize_picture(picture, output.size or picture.shape[0])
-    return encode_picture(sized, output.format, output.quality), sized.shape[1], sized.shape[0]
 
 
 def choose_face(faces: list[DetectedFace], index: int) -> DetectedFace:

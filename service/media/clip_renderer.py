@@ -14,6 +14,9 @@ from service.inference.face_player import FacePlayer, Layout, compose
 from service.inference.face_service import FaceService, Stopwatch
 from service.media.clip_neutral import find_clip_neutral
 from service.media.video import Shot, VideoFacts, VideoLimits, VideoReader, VideoWriter
+from service.provenance.label import Label
+from service.provenance.marker import Marker
+from service.provenance.origin import Origin
 from shared.animation import Face
 from shared.geometry import Crop
 
@@ -28,6 +31,7 @@ class RenderOptions(BaseModel):
     target: str | None = Field(default=None, max_length=64, description="Target id, as GET /targets lists them.")
     layout: Layout = Field(default="face", description="The face alone, beside the clip, or pasted into it.")
     face: int = Field(default=0, ge=0, le=1000, description="Which face, by size when it is first seen; 0 the largest.")
+    label: Label = Field(default="none", description="A label that people see, in a corner of every frame.")
     smoothing: bool = Field(default=True, description="Steady the landmarks over time.")
 
 
@@ -43,8 +47,11 @@ class Progress:
 class ClipRenderer:
     """A source being read and a result being written. All of it runs in one thread, one call after the other."""
 
-    def __init__(self, source: Path, result: Path, layout: Layout, limits: VideoLimits) -> None:
-        self.source, self.result, self.layout, self.limits = source, result, layout, limits
+    def __init__(
+        self, source: Path, result: Path, options: RenderOptions, limits: VideoLimits, marker: Marker, origin: Origin
+    ) -> None:
+        self.source, self.result, self.options, self.limits = source, result, options, limits
+        self.marker, self.origin = marker, origin
         self._reader: VideoReader | None = None
         self._writer: VideoWriter | None = None
 
@@ -61,17 +68,18 @@ class ClipRenderer:
     def add(self, shot: Shot, face: Face, crop: Crop | None) -> None:
         """Compose and write a frame. Raises StorageError."""
         assert self._reader is not None
-        picture = compose(self.layout, shot.image, face, crop)
+        composed = compose(self.options.layout, shot.image, face, crop)
+        picture = self.marker.draw(composed, self.origin, self.options.label)
         if self._writer is None:
             height, width = picture.shape[:2]
-            sound = self.source if self.layout == "paste-back" else None
+            sound = self.source if self.options.layout == "paste-back" else None
             self._writer = VideoWriter(self.result, width, height, self._reader.facts, sound)
         self._writer.write(picture, shot.ticks)
 
     def finish(self) -> None:
-        """The result is in its place. Raises StorageError."""
+        """The result is in its place. Raises StorageError and MarkingError."""
         assert self._writer is not None
-        self._writer.finish()
+        self._writer.finish(lambda part: self.marker.seal(part, self.origin))
 
     def close(self) -> None:
         """Close both files; an unfinished result is removed."""
@@ -99,7 +107,8 @@ async def render_clip(
     target = face_service.find_target(options.target)
     neutral = await find_clip_neutral(FacePlayer(face_service, target, options.face), source, limits)
     player = FacePlayer(face_service, target, options.face, smooth=options.smoothing, neutral=neutral)
-    renderer = ClipRenderer(source, result, options.layout, limits)
+    origin = Origin.of(target, composite=options.layout != "face")
+    renderer = ClipRenderer(source, result, options, limits, face_service.marker, origin)
     progress, watch = Progress(), Stopwatch()
     hand = ThreadPoolExecutor(1, thread_name_prefix="film")
     begun: list[asyncio.Future[Any]] = []

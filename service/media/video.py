@@ -6,7 +6,7 @@ Neither ever holds more than a few frames. Their methods block.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -173,13 +173,14 @@ class VideoWriter:
         except OSError as error:
             raise explain_storage(error) from error
 
-    def finish(self) -> None:
-        """Write the rest, and move the file to its place. Raises StorageError."""
+    def finish(self, seal: Callable[[Path], None]) -> None:
+        """Write the rest, let `seal` add to the whole file, and move it to its place. Raises StorageError."""
         try:
             self._container.mux(self._stream.encode())
             if self._sound is not None:
                 self._sound.copy_until(float("inf"))
             self._container.close()
+            seal(self.part)
             os.replace(self.part, self.path)
         except OSError as error:
             raise explain_storage(error) from error

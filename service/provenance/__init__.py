@@ -1,0 +1,1 @@
+"""What says that a picture is synthetic: watermark, metadata, signed credentials, a visible label."""

@@ -1,0 +1,48 @@
+"""The one way out: whatever leaves the service passes here, and says that it is synthetic when it does."""
+
+from pathlib import Path
+
+from service.errors import StartError
+from service.media.images import MEDIA_TYPES, PictureFormat, encode_picture
+from service.provenance.credentials import CredentialSigner
+from service.provenance.label import Label, draw_label
+from service.provenance.origin import Origin
+from service.provenance.watermark import embed_watermark
+from service.provenance.xmp import append_xmp, make_xmp
+from service.settings import Settings
+from shared.pixels import Image8
+
+
+class Marker:
+    """Marks pictures and videos: label, watermark, metadata and, with a certificate, credentials, signed last."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises StartError where there is a certificate that can't sign."""
+        self._signer: CredentialSigner | None = None
+        if (settings.c2pa_cert is None) != (settings.c2pa_key is None):
+            raise StartError("LANDMARKGAN_C2PA_CERT and LANDMARKGAN_C2PA_KEY go together; one of them is not set.")
+        if settings.c2pa_cert is not None and settings.c2pa_key is not None:
+            self._signer = CredentialSigner(settings.c2pa_cert, settings.c2pa_key, settings.c2pa_algorithm)
+
+    def draw(self, picture: Image8, origin: Origin, label: Label) -> Image8:
+        """The picture or frame ``(H, W, 3)`` with what its pixels say."""
+        labelled = draw_label(picture) if label == "visible" else picture
+        return embed_watermark(labelled, origin.kind, origin.target)
+
+    def encode(
+        self, picture: Image8, origin: Origin, label: Label, wanted: PictureFormat, quality: int | None
+    ) -> bytes:
+        """The picture's file with all that it must say. Raises OptionError and MarkingError."""
+        data = encode_picture(self.draw(picture, origin, label), wanted, quality, make_xmp(origin))
+        return data if self._signer is None else self._signer.sign(data, MEDIA_TYPES[wanted], origin)
+
+    def seal(self, video: Path, origin: Origin) -> None:
+        """Add to a finished MP4 what its frames can't say. Raises OSError and MarkingError."""
+        append_xmp(video, make_xmp(origin))
+        if self._signer is not None:
+            signed = video.with_name(f"{video.name}.signed")
+            try:
+                self._signer.sign_video(video, signed, origin)
+                signed.replace(video)
+            finally:
+                signed.unlink(missing_ok=True)
