@@ -187,7 +187,17 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """Closed with the service whether or not the client reads."""
+    """Closed a moment after it was said to close, whether or not the client reads or answers that."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.close_timeout = CLOSING_SECONDS
 
     def shutdown(self) -> None:
         super().shutdown()
