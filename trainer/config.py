@@ -86,7 +86,6 @@ class GeneratorTraining(_Frozen):
     i2l: float = Field(default=0.02, ge=0)
     i2l_pictures: int = Field(default=2, ge=1, description="Pictures in a step that Omega looks at.")
     l2i_gan: float = Field(default=0.02, ge=0)
-    feature_matching: float = Field(default=0.3, ge=0)
     gan_loss: Literal["hinge", "log"] = "hinge"
     gan_start: float = Field(default=0.5, ge=0, le=1, description="Share of the steps before Omega and D begin.")
     d_learning_rate: float = Field(default=1.2e-3, gt=0, description="Of D, at the start (TTUR: above Theta's).")
@@ -146,7 +145,6 @@ PRESETS = {
             i2l=1,
             i2l_pictures=1,
             l2i_gan=1,
-            feature_matching=0,
             gan_loss="log",
             gan_start=0,
             d_learning_rate=6e-5,

@@ -28,11 +28,13 @@ PAPER_SECONDS = "paper, same minutes"
 ROWS: Mapping[str, Sequence[str]] = {
     "default": (),
     "without gradient difference": ("generator.gradient=0",),
-    "without feature matching": ("generator.feature_matching=0",),
-    "without L2I-gan and feature matching": ("generator.l2i_gan=0",),
+    "without sharpness difference": ("generator.sharpness=0",),
+    "without L2I-gan": ("generator.l2i_gan=0",),
+    "D sees no landmarks": ("generator.discriminator.conditioned=false",),
     "without I2L": ("generator.i2l=0",),
-    "D sees the picture alone": ("generator.discriminator.conditioned=false",),
     "even weights of pixels": ("generator.face_weight=1", "generator.feature_weight=1"),
+    "frames drawn evenly": ("generator.rare=0",),
+    "codes without noise": ("generator.network.code_noise=0",),
     PAPER_SECONDS: (),
 }
 """What is changed in each row, as `--set` takes it."""

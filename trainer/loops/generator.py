@@ -90,7 +90,7 @@ def train_generator(
     for network in (theta, discriminator):
         place(network, device, torch.channels_last)
     losses = GeneratorLosses(config, data.frames.scheme, data.detector, device, context)
-    averaged = copy.deepcopy(theta).requires_grad_(False)
+    averaged = copy.deepcopy(theta).requires_grad_(False).eval()
     converter = data.model.of(data.target)
     groups = group_parameters(theta, config)
     theta_optimiser = make_optimiser(config.optimiser, groups, betas=(0.9, 0.99))

@@ -11,7 +11,6 @@ from trainer.loops.device import autocast, place
 from trainer.loops.distributed import DistributedContext
 from trainer.losses.masks import draw_landmark_maps, weigh_pixels
 from trainer.losses.terms import (
-    feature_matching,
     gradient_difference,
     i2l,
     l2i,
@@ -101,7 +100,7 @@ class GeneratorLosses:
             pictures.append(real)
             all_maps.append(real_maps.roll(1, dims=0))
         with autocast(self.device):
-            logits, _ = network(torch.cat(pictures), torch.cat(all_maps))
+            logits = network(torch.cat(pictures), torch.cat(all_maps))
         real_logits, *others = logits.float().split([len(each) for each in pictures])
         losses = [l2i_gan_discriminator(real_logits, other, self.config.gan_loss) for other in others]
         return self.context.share(self.config.batch) * torch.stack(losses).mean()
@@ -109,21 +108,13 @@ class GeneratorLosses:
     def adversarial(
         self, network: nn.Module, generated: Tensor, given: Conditioning, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """L2I-gan as Theta has it, with D's features of the real pictures as a guide."""
-        config, share = self.config, self.context.share(self.config.batch)
+        """L2I-gan as Theta has it (eq. 6)."""
         fake, maps = self._look(generated, given)
         with autocast(self.device):
-            logits, features = network(fake, maps)
-        terms = {"l2i_gan": share * l2i_gan_generator(logits.float(), config.gan_loss)}
-        loss = config.l2i_gan * terms["l2i_gan"]
-        if config.feature_matching > 0:
-            real, real_maps = self._look(given.pictures, given)
-            with torch.no_grad(), autocast(self.device):
-                _, real_features = network(real, real_maps)
-            own = [each[: len(real)].float() for each in features]
-            terms["feature_matching"] = share * feature_matching(own, [each.float() for each in real_features])
-            loss = loss + config.feature_matching * terms["feature_matching"]
-        return loss * min(1.0, (step - self.adversarial_from + 1) / RAMP_STEPS), terms
+            logits = network(fake, maps)
+        term = self.context.share(self.config.batch) * l2i_gan_generator(logits.float(), self.config.gan_loss)
+        ramp = min(1.0, (step - self.adversarial_from + 1) / RAMP_STEPS)
+        return ramp * self.config.l2i_gan * term, {"l2i_gan": term}
 
     def _look(self, pictures: Tensor, given: Conditioning) -> tuple[Tensor, Tensor]:
         """D's windows on the first pictures, and the maps of the landmarks in them. Rows behind the batch's own, which

@@ -4,8 +4,6 @@ Landmarks are ``(B, N, 2)`` in crop units, pictures ``(B, 3, H, W)`` in [0, 1], 
 scalar, the mean over the batch.
 """
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -94,12 +92,6 @@ def l2i_gan_discriminator(real: Tensor, fake: Tensor, kind: str) -> Tensor:
 def l2i_gan_generator(made: Tensor, kind: str) -> Tensor:
     """What Theta lowers in eq. 6, in the non-saturating form -log D(made); or the ``hinge`` form."""
     return F.softplus(-made).mean() if kind == "log" else -made.mean()
-
-
-def feature_matching(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
-    """Mean absolute difference of D's features for a generated and its real picture (pix2pixHD; not in the paper)."""
-    pairs = zip(made, real, strict=True)
-    return torch.stack([(ours - theirs.detach()).abs().mean() for ours, theirs in pairs]).mean()
 
 
 def heatmap_divergence(heatmaps: Tensor, landmarks: Tensor, sigma: float) -> Tensor:

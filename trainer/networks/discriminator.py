@@ -27,7 +27,7 @@ class DiscriminatorConfig(BaseModel):
 
 
 class PatchDiscriminator(nn.Module):
-    """D_t: a picture, and maps of the landmarks asked for -> a real-or-generated logit per patch, and features.
+    """D_t: a picture, and maps of the landmarks asked for -> a real-or-generated logit per patch.
 
     Stride-2 convolutions: with three of them logits are an eighth of the picture's size, each of a patch of 38 pixels.
     """
@@ -48,8 +48,8 @@ class PatchDiscriminator(nn.Module):
             for layer in (*self.layers, self.logits):
                 spectral_norm(layer)
 
-    def forward(self, pictures: Tensor, maps: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Pictures (B, 3, H, W) in [0, 1] and maps (B, M, H, W) -> logits (B, 1, h, w), features of each layer."""
+    def forward(self, pictures: Tensor, maps: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) in [0, 1] and maps (B, M, H, W) -> logits (B, 1, h, w)."""
         pictures = pictures * 2 - 1
         given = [pictures]
         if self.config.detail:
@@ -57,9 +57,8 @@ class PatchDiscriminator(nn.Module):
             given.append(DETAIL_GAIN * (pictures - blurred))
         if self.config.conditioned:
             given.append(maps)
-        maps = torch.cat(given, dim=1)
-        features: list[Tensor] = []
+        features = torch.cat(given, dim=1)
         for layer in self.layers:
-            maps = self.activate(layer(maps))
-            features.append(maps)
-        return self.logits(maps), features
+            features = self.activate(layer(features))
+        logits: Tensor = self.logits(features)
+        return logits

@@ -67,6 +67,7 @@ class GeneratorConfig(BaseModel):
     textures: tuple[int, int, int] = Field(default=(3, 6, 4), description="Of the whole, the mouth and each eye.")
     hidden: int = Field(default=128, ge=1, description="Width of each region's first FC layer.")
     channels: tuple[int, int, int] = Field(default=(32, 48, 32), description="Of the maps of whole, mouth and eyes.")
+    code_noise: float = Field(default=0.25, ge=0, description="Spread of what is added to codes in training.")
     corners: tuple[tuple[int, int], ...] = Field(
         default=((48, 120), (48, 56), (128, 56)), description="Upper left (x, y) of each window, in pixels."
     )
@@ -118,7 +119,7 @@ class Generator(nn.Module):
 
         anchors = ((), scheme.groups["nose_base"], scheme.eye_corners[:2], scheme.eye_corners[2:])
         self.codes = nn.ModuleList(
-            RegionCode(points, components, anchor)
+            RegionCode(points, components, anchor, config.code_noise)
             for points, components, anchor in zip(self.parts, COMPONENTS, anchors, strict=True)
         )
         sizes, strides, doublings = ((SIZE, SIZE), *WINDOWS), (4, 4, 2, 2), (3, 2, 2, 2)

@@ -34,8 +34,10 @@ class RegionCode(nn.Module):
     low: Tensor
     high: Tensor
 
-    def __init__(self, points: Sequence[int], components: int, anchor: Sequence[int] = ()) -> None:
+    def __init__(self, points: Sequence[int], components: int, anchor: Sequence[int] = (), noise: float = 0.0) -> None:
+        """`noise` is the spread of what is added to each component in training: no frame is known by its code."""
         super().__init__()
+        self.noise = noise
         self.points, self.anchor = list(points), list(anchor)
         self.components = components
         self.register_buffer("mean", torch.zeros(2 * len(self.points)))
@@ -45,7 +47,8 @@ class RegionCode(nn.Module):
 
     def forward(self, landmarks: Tensor) -> Tensor:  # (B, N, 2) -> (B, components)
         values = (self._place(landmarks) - self.mean) @ self.directions
-        return torch.minimum(torch.maximum(values, self.low), self.high)
+        values = torch.minimum(torch.maximum(values, self.low), self.high)
+        return values + self.noise * torch.randn_like(values) if self.training else values
 
     @torch.no_grad()
     def fit(self, landmarks: Tensor) -> None:

@@ -38,7 +38,7 @@ def make_generator(config: GeneratorConfig, frames: TargetFrames) -> Generator:
             "textures": tuple(min(textures, count) for textures in config.textures),
         }
     )
-    generator = Generator(config)
+    generator = Generator(config).eval()
     generator.set_canonical(canonical)
     corners = ((0, 0), *config.corners)
     for (code, picture), (x, y) in zip(generator.regions, corners, strict=True):
@@ -50,7 +50,7 @@ def make_generator(config: GeneratorConfig, frames: TargetFrames) -> Generator:
         picture.textures.data.copy_(straight[:, :, y : y + height, x : x + width])
         picture.keys.copy_(values[chosen])
     generator.cavity_colour.copy_(find_cavity_colour(generator))
-    return generator
+    return generator.train()
 
 
 def find_cavity_colour(generator: Generator) -> Tensor:
