@@ -84,7 +84,6 @@ class GeneratorTraining(_Frozen):
     face_weight: float = Field(default=2.0, gt=0, description="Of the face's pixels in these two; off it, a half.")
     feature_weight: float = Field(default=6.0, gt=0, description="Of the pixels about eyes and lips.")
     i2l: float = Field(default=0.02, ge=0)
-    i2l_pictures: int = Field(default=2, ge=1, description="Pictures in a step that Omega looks at.")
     l2i_gan: float = Field(default=0.02, ge=0)
     gan_loss: Literal["hinge", "log"] = "hinge"
     gan_start: float = Field(default=0.5, ge=0, le=1, description="Share of the steps before Omega and D begin.")
@@ -143,7 +142,6 @@ PRESETS = {
             face_weight=1,
             feature_weight=1,
             i2l=1,
-            i2l_pictures=1,
             l2i_gan=1,
             gan_loss="log",
             gan_start=0,

@@ -23,6 +23,7 @@ from trainer.loops.converter import ConverterLosses, ConverterModel, Identity, m
 from trainer.loops.device import pick_device
 from trainer.loops.distributed import SINGLE_PROCESS, DistributedContext
 from trainer.loops.generator import CHECKPOINT, GeneratorData, start_generator, train_generator
+from trainer.losses.generator import GUIDED_ROWS
 from trainer.networks.converter import Converter
 from trainer.networks.generator import SIZE, GeneratorConfig
 from trainer.sampling.batches import TargetFrames
@@ -168,7 +169,7 @@ def check_shares(config: TrainingConfig, context: DistributedContext) -> None:
     context.check_share("the generator's batch", config.generator.batch)
     context.check_share("the batch of the converter beside the generator", config.generator.converter_batch)
     context.check_share("the converted landmarks of a step", config.generator.converted)
-    context.check_least("the pictures that Omega looks at", config.generator.i2l_pictures)
+    context.check_least("the pictures that Omega looks at", min(GUIDED_ROWS, config.generator.batch))
 
 
 def find_identities(dataset: FrameDataset, data_dir: Path) -> Mapping[str, FrameDataset]:

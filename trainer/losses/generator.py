@@ -21,6 +21,9 @@ from trainer.losses.terms import (
 from trainer.networks.hourglass import Hourglass
 from trainer.sampling.batches import TrainingBatch, cut_windows
 
+GUIDED_ROWS = 2
+"""Rows of a batch that Omega looks at."""
+
 RAMP_STEPS = 40
 """Steps over which D's say grows to its weight: at first it knows nothing."""
 
@@ -82,7 +85,7 @@ class GeneratorLosses:
             terms["sharpness"] = share * sharpness_difference(own, pictures, weights)
             loss = loss + config.sharpness * terms["sharpness"]
         if self.detector is not None and step >= self.adversarial_from:
-            seen = min(config.i2l_pictures, config.batch)
+            seen = min(GUIDED_ROWS, config.batch)
             first = self.context.take(seen)
             with autocast(self.device):
                 found, _ = self.detector.omega(own[:first])
