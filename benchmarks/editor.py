@@ -20,7 +20,7 @@ REACH = 0.03  # crop sides that the lip is dragged either way
 LISTEN = """() => {
   window.latencies = [];
   document.addEventListener("painted", ({ detail }) => {
-    requestAnimationFrame(() => window.latencies.push(player.now() - detail.since));
+    requestAnimationFrame(() => window.latencies.push(performance.now() - detail.since));
   });
 }"""
 

@@ -1,16 +1,17 @@
-"""The endpoints of video jobs: a clip in, a job's state while it runs, the video out."""
+"""The endpoints of video jobs: a clip or keyframes in, a job's state while it runs, the video out."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response, UploadFile
+from fastapi import APIRouter, Body, Depends, Request, Response, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from service.api.connection import VIDEO_PATH
-from service.api.routes import MULTIPART, get_lifecycle, require_form
+from service.api.routes import MULTIPART, get_lifecycle, require_form, require_json
 from service.inference.face_player import Layout
 from service.lifecycle import Lifecycle
 from service.media.clip_renderer import RenderOptions
+from service.media.film import MEDIA_TYPES, FilmOptions, FilmOrder
 from service.media.jobs import Job, Jobs, JobState
 
 
@@ -26,7 +27,7 @@ class JobOut(BaseModel):
     id: str
     state: JobState = Field(description="waiting and running go on; done, failed and cancelled have ended.")
     target: str
-    layout: Layout
+    layout: Layout | None = Field(description="Of a clip; a film of keyframes has none.")
     frames: int = Field(description="Frames made.")
     total: int | None = Field(description="Frames that there are, as far as the file tells.")
     progress: float | None = Field(description="From 0 to 1.")
@@ -48,7 +49,7 @@ class JobOut(BaseModel):
             id=record.id,
             state=record.state,
             target=record.options.target or "",
-            layout=record.options.layout,
+            layout=None if isinstance(record.options, FilmOptions) else record.options.layout,
             frames=progress.frames,
             total=progress.total,
             progress=1.0 if record.state == "done" else share,
@@ -84,6 +85,14 @@ async def reenact_video(form: Annotated[VideoForm, MULTIPART], jobs: JobsDep, re
     return show(job, jobs, response)
 
 
+@router.post("/animate", status_code=202, dependencies=[Depends(require_json)])
+async def animate(order: Annotated[FilmOrder, Body()], jobs: JobsDep, response: Response) -> JobOut:
+    """Keyframes to a film of the target's face, as a job: landmarks at moments, and all that lies between them."""
+    job = await jobs.submit_film(order)
+    response.headers["Location"] = f"/jobs/{job.record.id}"
+    return show(job, jobs, response)
+
+
 @router.get("/jobs/{job_id}")
 async def show_job(job_id: str, jobs: JobsDep, response: Response) -> JobOut:
     """How a job is."""
@@ -108,7 +117,10 @@ async def show_result(job_id: str, jobs: JobsDep) -> FileResponse:
     job, path = jobs.find_result(job_id)
     target = job.record.options.target or ""
     headers = {"X-LandmarkGAN-Target": target, "Cache-Control": "private, no-store"}
-    return FileResponse(path, headers=headers, media_type="video/mp4", filename=f"{target}-{job_id[:8]}.mp4")
+    options = job.record.options
+    ending = options.format if isinstance(options, FilmOptions) else "mp4"
+    name = f"{target}-{job_id[:8]}.{ending}"
+    return FileResponse(path, headers=headers, media_type=MEDIA_TYPES[ending], filename=name)
 
 
 def show(job: Job, jobs: Jobs, response: Response) -> JobOut:

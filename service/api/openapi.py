@@ -9,6 +9,7 @@ from service.api.connection import VIDEO_PATH
 from service.api.schemas import Problem
 from service.inference.bundles import Catalogue
 from service.lifecycle import Lifecycle
+from service.media.film import MEDIA_TYPES
 
 PICTURES = ("image/jpeg", "image/png", "image/webp")
 BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -50,6 +51,8 @@ class DocumentedAPI(FastAPI):
                 "neutral": {"summary": "The target's own neutral face", "value": example},
                 "calibrated": {"summary": "The same, the source's neutral face being known", "value": calibrated},
             }
+            animate = document["paths"]["/animate"]["post"]["requestBody"]["content"]["application/json"]
+            animate["examples"] = {"nod": {"summary": "From neutral to a nod in a second", "value": make_film(example)}}
             self.openapi_schema, self._catalogue = document, catalogue
         return document
 
@@ -63,19 +66,28 @@ def make_example(lifecycle: Lifecycle) -> dict[str, Any] | None:
     return {"target": manifest.target, "scheme": manifest.scheme, "landmarks": points, "format": "jpeg"}
 
 
+def make_film(example: dict[str, Any]) -> dict[str, Any]:
+    """A body for POST /animate that works: the example's face, and the same with its points pressed together."""
+    points = example["landmarks"]
+    middle = sum(y for _, y in points) / len(points)
+    nod = [[x, round(middle + 0.96 * (y - middle), 1)] for x, y in points]
+    keyframes = [{"seconds": seconds, "landmarks": each, "convert": False} for seconds, each in ((0, points), (1, nod))]
+    return {"target": example["target"], "format": "mp4", "keyframes": keyframes}
+
+
 def _describe_answers(path: str, method: str, responses: dict[str, Any]) -> None:
     if path in ("/synthesize", "/reenact"):
         responses["200"]["content"] = dict.fromkeys(PICTURES, BINARY) | responses["200"]["content"]
     if path.endswith("/reference"):
         responses["200"]["content"] = dict.fromkeys(PICTURES, BINARY)
     if path.endswith("/result"):
-        responses["200"]["content"] = {"video/mp4": BINARY}
+        responses["200"]["content"] = dict.fromkeys(MEDIA_TYPES.values(), BINARY)
     statuses = REFUSALS if method == "post" else {"503": REFUSALS["503"]}
     if "{" in path:
         statuses = statuses | {"404": REFUSALS["404"]}
     if path.endswith("/result"):
         statuses = statuses | {"409": "The job is not done"}
-    if path == VIDEO_PATH:
+    if path in (VIDEO_PATH, "/animate"):
         statuses = statuses | {"507": "No room for the upload"}
     responses.pop("422", None)
     for status, description in statuses.items():

@@ -56,6 +56,7 @@ class SchemeOut(BaseModel):
     openings: dict[str, OpeningOut]
     eye_corners: tuple[int, int, int, int] = Field(description="From the right eye's outer to the left eye's outer.")
     nose_tip: int
+    rigid: tuple[int, ...] = Field(description="What neither mouth nor lids nor brows move.")
     depth: list[float] = Field(description="Towards the camera, in distances between the eyes' centres.")
     motions: list[MotionOut]
 
@@ -74,6 +75,7 @@ class SchemeOut(BaseModel):
             openings={name: OpeningOut(upper=upper, lower=lower) for name, (upper, lower) in scheme.openings.items()},
             eye_corners=scheme.eye_corners,
             nose_tip=scheme.nose_tip,
+            rigid=scheme.rigid,
             depth=[round(float(value), DIGITS) for value in anatomy.depth],
             motions=[MotionOut.of(motion) for motion in anatomy.motions],
         )

@@ -1,7 +1,8 @@
 """Video jobs: one folder each under `jobs_dir`, so that they outlive the process that runs them.
 
-``<id>/job.json`` is the record, written beside and renamed; ``source`` the upload, gone when the job has ended;
-``result.mp4`` what was made. A job that a stopped service left unfinished begins again when the next one is loaded.
+``<id>/job.json`` is the record, written beside and renamed; ``source`` the upload or the keyframes, gone when the job
+has ended; ``result.mp4`` what was made, whatever its format. A job that a stopped service left unfinished begins again
+when the next one is loaded.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import secrets
 import shutil
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -19,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from service.errors import JobStateError, QueueFullError, StorageError, UnknownJobError
 from service.inference.face_service import FaceService
 from service.media.clip_renderer import Progress, RenderOptions, render_clip
+from service.media.film import FilmOptions, FilmOrder, render_film
 from service.media.video import VideoLimits, VideoReader, explain_storage
 from service.settings import Settings
 from shared.documents import write_document
@@ -40,7 +43,7 @@ class JobRecord(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str
-    options: RenderOptions
+    options: RenderOptions | FilmOptions
     state: JobState = "waiting"
     created: float
     ended: float | None = None
@@ -102,21 +105,36 @@ class Jobs:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def submit(self, upload: BinaryIO, options: RenderOptions) -> Job:
-        """A new job, which begins when there is room.
+        """A new job of a clip, which begins when there is room.
 
         Raises QueueFullError, StorageError, what opening the video raises, and the errors of `FaceService.find_target`.
         """
         assert self._studio is not None
         target = self._studio.find_target(options.target)
         self._studio.need_detector()
+        options = options.model_copy(update={"target": target.manifest.target})  # whatever the default is tomorrow
+        return await self._begin(options, lambda job: _take_upload(upload, job, self.limits))
+
+    async def submit_film(self, order: FilmOrder) -> Job:
+        """A new job of keyframes. Raises LandmarksError, and what `submit` raises."""
+        assert self._studio is not None
+        target = self._studio.find_target(order.target)
+        order.place(target)
+        order = order.model_copy(update={"target": target.manifest.target})
+        options = FilmOptions.model_validate(order.model_dump(exclude={"keyframes"}))
+        job = await self._begin(options, lambda job: _take_order(order, job))
+        job.progress.total = order.count_frames()
+        return job
+
+    async def _begin(self, options: RenderOptions | FilmOptions, take: Callable[[Job], None]) -> Job:
+        assert self._studio is not None
         if sum(not job.ended for job in self._jobs.values()) >= self.settings.jobs_at_once + self.settings.jobs_waiting:
             raise QueueFullError("As many video jobs are waiting as may wait; try again later.")
-        options = options.model_copy(update={"target": target.manifest.target})  # whatever the default is tomorrow
         record = JobRecord(id=secrets.token_hex(16), options=options, created=time.time())
         job = Job(record, self.settings.jobs_dir / record.id)
         self._jobs[record.id] = job  # counted from here on
         try:
-            await asyncio.to_thread(_take_upload, upload, job, self.limits)
+            await asyncio.to_thread(take, job)
         except BaseException:
             del self._jobs[record.id]
             raise
@@ -181,7 +199,11 @@ class Jobs:
         try:
             await asyncio.to_thread(save_record, job)
             source, result = job.folder / SOURCE, job.folder / RESULT
-            await render_clip(face_service, source, result, job.record.options, self.limits, tell)
+            if isinstance(job.record.options, FilmOptions):
+                order = FilmOrder.model_validate_json(await asyncio.to_thread(source.read_bytes))
+                await render_film(face_service, order, result, tell)
+            else:
+                await render_clip(face_service, source, result, job.record.options, self.limits, tell)
         except LandmarkGANError as error:
             expected = getattr(error, "expected", None)
             _end(job, "failed", " ".join(filter(None, (str(error), expected))))
@@ -246,6 +268,17 @@ def _take_upload(upload: BinaryIO, job: Job, limits: VideoLimits) -> None:
     except BaseException:
         shutil.rmtree(job.folder, ignore_errors=True)
         raise
+
+
+def _take_order(order: FilmOrder, job: Job) -> None:
+    """Store what a film is made of, and the job's record; or nothing."""
+    try:
+        job.folder.mkdir(mode=0o700, parents=True)
+        write_document(order, job.folder / SOURCE)
+        write_document(job.record, job.folder / RECORD)
+    except OSError as error:
+        shutil.rmtree(job.folder, ignore_errors=True)
+        raise explain_storage(error) from error
 
 
 def _end(job: Job, state: JobState, error: str | None = None) -> None:

@@ -12,9 +12,11 @@ from pathlib import Path
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+from tiny_service import write_bundle
 
 from benchmarks.browser import MISSING, find_chromium, launch_chromium
 from shared.detectors.mesh import MeshDetector
+from shared.landmarks import IBUG70
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 60.0
@@ -33,8 +35,16 @@ def chromium() -> str:
 
 @pytest.fixture(scope="session")
 def service(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a service on models/, ready. Asks for the browser first: without one there is nothing to start."""
-    with start_service(tmp_path_factory.mktemp("jobs")) as address:
+    """Address of a service, ready, on models/ and two tiny targets: ada has 68 points, eve has pupils besides.
+
+    Asks for the browser first: without one there is nothing to start.
+    """
+    models = tmp_path_factory.mktemp("models")
+    for folder in (ROOT / "models").iterdir():
+        (models / folder.name).symlink_to(folder)
+    write_bundle(models, "ada")
+    write_bundle(models, "eve", scheme=IBUG70)
+    with start_service(tmp_path_factory.mktemp("jobs"), MODELS_DIR=str(models)) as address:
         yield address
 
 

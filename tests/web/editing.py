@@ -22,10 +22,16 @@ ROOT = Path(__file__).parents[2]
 def open_editor(page: Page, target: str = "franck") -> None:
     """The editor with a target's neutral face, painted."""
     page.goto("/")
-    page.wait_for_selector("#download:not([disabled])")
+    await_picture(page)
     if page.input_value("#target") != target:
         with repainting(page):
             page.select_option("#target", target)
+
+
+def await_picture(page: Page) -> None:
+    """The first picture and the presets' faces are there."""
+    page.wait_for_selector("#download:not([disabled])", state="attached")
+    page.wait_for_function("() => [...document.querySelectorAll('#presets img')].every((each) => each.src)")
 
 
 @contextmanager
@@ -33,7 +39,7 @@ def repainting(page: Page) -> Iterator[None]:
     """Waits at its end until the newest picture asked for within the block is painted."""
     page.evaluate(
         """() => {
-          const begun = player.now();
+          const begun = performance.now();
           window.repainted = false;
           document.addEventListener("painted", ({ detail }) => (window.repainted ||= detail.since >= begun));
         }"""

@@ -4,9 +4,22 @@ import json
 from typing import Any
 
 import numpy as np
-from editing import ROOT, choose_tool, drag, open_editor, read_points, repainting, save, set_range, to_png, upload
+import pytest
+from editing import (
+    ROOT,
+    await_picture,
+    choose_tool,
+    drag,
+    open_editor,
+    read_points,
+    repainting,
+    save,
+    set_range,
+    to_png,
+    upload,
+)
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 
 def test_a_photo_of_another_person_drives_the_target(page: Page) -> None:
@@ -106,3 +119,85 @@ def test_a_converted_face_is_kept_for_another_target(page: Page) -> None:
         page.select_option("#target", "cap")
     assert (read_points(page) == driver).all()
     expect(page.locator("#convert")).to_be_checked()
+
+
+def test_a_photo_stands_beside_the_face_made_of_it(page: Page) -> None:
+    """By drop, by paste; gone when the face comes from somewhere else."""
+    open_editor(page)
+    expect(page.locator("#source")).to_be_hidden()
+    for gesture in ("drop", "paste"):
+        with repainting(page):
+            page.evaluate(
+                """async ([gesture, url]) => {
+                  const data = new DataTransfer();
+                  data.items.add(new File([await (await fetch(url)).blob()], "face.jpg", { type: "image/jpeg" }));
+                  const event = gesture === "drop"
+                    ? new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true })
+                    : new ClipboardEvent("paste", { clipboardData: data, bubbles: true });
+                  document.body.dispatchEvent(event);
+                }""",
+                [gesture, "/targets/cap/reference"],
+            )
+        expect(page.locator("#source")).to_be_visible()
+        shown = page.evaluate(
+            """() => {
+              const canvas = document.getElementById("photo-picture");
+              return [...canvas.getContext("2d").getImageData(128, 128, 1, 1).data];
+            }"""
+        )
+        assert shown[0] > shown[2] > 20, "skin in the middle"
+        with repainting(page):
+            page.click("[data-preset=neutral]")
+        expect(page.locator("#source")).to_be_hidden()
+
+
+def test_another_target_takes_the_edit_over_and_its_undo(page: Page) -> None:
+    open_editor(page, "franck")
+    first = read_points(page)
+    set_range(page, "#slider-mouth_open", 0.15)
+    set_range(page, "#slider-roll", 10)
+    edited = read_points(page)
+    told = [page.inner_text(f"output[for=slider-{name}]") for name in ("roll", "yaw")]
+    with repainting(page):
+        page.select_option("#target", "cap")
+    assert [page.inner_text(f"output[for=slider-{name}]") for name in ("roll", "yaw")] == told
+    assert float(page.input_value("#slider-mouth_open")) == pytest.approx(0.15, abs=0.01)
+    page.click("#undo")
+    page.click("#undo")
+    read_points(page)
+    assert page.inner_text("output[for=slider-mouth_open]") == page.inner_text("output[for=slider-smile]") == "0 %"
+    page.click("#redo")
+    page.click("#redo")
+    with repainting(page):
+        page.select_option("#target", "franck")
+    np.testing.assert_allclose(read_points(page), edited, atol=1e-3)
+    page.click("#undo")
+    page.click("#undo")
+    np.testing.assert_allclose(read_points(page), first, atol=1e-3)
+
+
+def test_an_edit_outlives_the_page_and_travels_in_a_link(page: Page, browser: Browser, service: str) -> None:
+    open_editor(page, "cap")
+    set_range(page, "#slider-mouth_open", 0.2)
+    edited = read_points(page)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.click("#copy-link")
+    expect(page.locator("#copied")).to_have_text("Copied.")
+    link = page.evaluate("() => navigator.clipboard.readText()")
+    page.reload()
+    await_picture(page)
+    assert page.input_value("#target") == "cap"
+    np.testing.assert_allclose(read_points(page), edited, atol=1e-4)
+    page.click("#undo")
+    assert np.abs(read_points(page) - edited).max() > 0.01, "what was restored can be undone"
+
+    context = browser.new_context()
+    other = context.new_page()
+    other.goto(link)
+    await_picture(other)
+    assert other.input_value("#target") == "cap"
+    np.testing.assert_allclose(read_points(other), edited, atol=1e-4)
+    assert "#" not in other.url
+    other.goto(f"{service}/#edit=cap.ibug68.own.tooshort")
+    await_picture(other)
+    context.close()

@@ -1,18 +1,17 @@
-// A target's face as an editor takes it: how far a head is turned, what its features do, and the way back to points.
-// A head is taken for a rigid body with the scheme's depth, seen from afar (weak perspective); what the features do is
-// read in the frame of the upright face that looks into the camera, as a sum of the scheme's motions.
+// A target's face as an editor takes it: how its head is turned, what its features do, and the way back to points.
+// A head is taken for a rigid body with the scheme's depth, seen from afar (scaled orthographic projection); what the
+// features do is read in the frame of the upright face that looks into the camera, with the scheme's own readings.
 
-import { findCrop, findMean, fitCrop } from "./points.js";
+import { findCrop, fitCrop } from "./points.js";
+import { fitPose, project, straighten } from "./pose.js";
 
 /**
  * @typedef {import("./points.js").Point} Point
  * @typedef {import("./points.js").Points} Points
- * @typedef {{yaw: number, pitch: number, roll: number}} Pose radians; positive to the picture's right, down, clockwise
- * @typedef {{across: number, down: number, length: number, roll: number, origin: Point}} Frame
+ * @typedef {import("./pose.js").Pose} Pose
+ * @typedef {{yaw: number, pitch: number, roll: number}} Turn radians from the target's neutral face; positive to the
+ *   picture's right, down, clockwise
  */
-
-const STEEPEST = Math.PI / 3; // beyond it the landmarks of one side hide the other's, and flat points tell no depth
-const ROUNDS = 30;
 
 export class Face {
   /**
@@ -22,48 +21,43 @@ export class Face {
   constructor(scheme, manifest) {
     this.scheme = scheme;
     this.rule = manifest.crop;
-    const corners = findMeanDepth(scheme.depth, scheme.eye_corners);
-    this.depth = scheme.depth.map((each) => each - corners);
-    this.nose = this.depth[scheme.nose_tip];
-    // The neutral shape looks into the camera: it is the zero of every reading.
-    const frame = this.#findFrame(manifest.shape);
-    this.ahead = { across: frame.across, down: frame.down };
-    this.shape = this.#straighten(manifest.shape, { yaw: 0, pitch: 0, roll: frame.roll }, frame);
-    this.solver = invertMotions(scheme.motions.map((motion) => motion.points.flat()));
+    this.neutral = manifest.neutral;
+    // The neutral shape looks into the camera: it tells how the head of the neutral picture is turned. That picture is
+    // the zero of every reading, and its own points, straightened, are the head that other points are compared with.
+    const centred = centre(manifest.shape, scheme);
+    this.rest = this.#fit(manifest.neutral, centred);
+    this.flat = straighten(manifest.neutral, this.rest, scheme.depth);
   }
 
   /**
-   * How the head is turned.
+   * How the head is turned, and how far each motion has gone, in the scheme's order.
    * @param {Points} points
-   * @returns {Pose}
+   * @returns {{turn: Turn, motions: number[]}}
    */
-  readPose(points) {
-    return this.#solvePose(this.#findFrame(points));
-  }
-
-  /**
-   * How far each motion has gone, in the scheme's order.
-   * @param {Points} points
-   * @returns {number[]}
-   */
-  readMotions(points) {
-    const frame = this.#findFrame(points);
-    return this.#fitMotions(this.#straighten(points, this.#solvePose(frame), frame));
+  read(points) {
+    const pose = this.#fit(points);
+    const flat = straighten(points, pose, this.scheme.depth);
+    const { yaw, pitch, roll } = this.rest;
+    return {
+      turn: { yaw: pose.yaw - yaw, pitch: pose.pitch - pitch, roll: pose.roll - roll },
+      motions: this.scheme.motions.map((motion) => this.#read(flat, motion)),
+    };
   }
 
   /**
    * The same face, its head turned. Where it is and how large stay: the crop the points give themselves is the same.
    * @param {Points} points
-   * @param {Partial<Pose>} change
+   * @param {Partial<Turn>} change
    * @returns {Points}
    */
   turn(points, change) {
-    const frame = this.#findFrame(points);
-    const pose = this.#solvePose(frame);
-    const flat = this.#straighten(points, pose, frame);
-    const unit = frame.length / Math.cos(pose.yaw);
-    const turned = this.#project(flat, { ...pose, ...change }, unit, frame.origin);
-    return fitCrop(turned, this.rule, findCrop(points, this.rule));
+    const pose = this.#fit(points);
+    const flat = straighten(points, pose, this.scheme.depth);
+    const turned = { ...pose };
+    for (const name of /** @type {const} */ (["yaw", "pitch", "roll"])) {
+      turned[name] = change[name] === undefined ? pose[name] : change[name] + this.rest[name];
+    }
+    return fitCrop(project(flat, turned, this.scheme.depth), this.rule, findCrop(points, this.rule));
   }
 
   /**
@@ -74,147 +68,79 @@ export class Face {
    * @returns {Points}
    */
   move(points, which, value) {
-    const frame = this.#findFrame(points);
-    const pose = this.#solvePose(frame);
-    const flat = this.#straighten(points, pose, frame);
-    const change = value - this.#fitMotions(flat)[which];
-    const motion = this.scheme.motions[which].points;
+    const pose = this.#fit(points);
+    const flat = straighten(points, pose, this.scheme.depth);
+    const motion = this.scheme.motions[which];
+    const change = value - this.#read(flat, motion);
     /** @type {Points} */
-    const moved = flat.map(([x, y], index) => [x + change * motion[index][0], y + change * motion[index][1]]);
-    const projected = this.#project(moved, pose, frame.length / Math.cos(pose.yaw), frame.origin);
-    return points.map((point, index) => (motion[index][0] || motion[index][1] ? projected[index] : point));
+    const moved = flat.map(([x, y], index) => [
+      x + change * motion.points[index][0],
+      y + change * motion.points[index][1],
+    ]);
+    const projected = project(moved, pose, this.scheme.depth);
+    return points.map((point, index) => (motion.points[index].some(Boolean) ? projected[index] : point));
   }
 
   /**
-   * The line of the eyes, and where the nose's tip lies in it, in its lengths.
+   * The same edit on another target's face: its pose, and what each point does, on this one's neutral points. A point
+   * that the other has not is where it is in the neutral face.
    * @param {Points} points
-   * @returns {Frame}
-   */
-  #findFrame(points) {
-    const [outerRight, innerRight, innerLeft, outerLeft] = this.scheme.eye_corners;
-    const right = findMean(points, [outerRight, innerRight]);
-    const left = findMean(points, [innerLeft, outerLeft]);
-    const length = Math.hypot(left[0] - right[0], left[1] - right[1]) || 1e-9;
-    const roll = Math.atan2(left[1] - right[1], left[0] - right[0]);
-    /** @type {Point} */
-    const origin = [(left[0] + right[0]) / 2, (left[1] + right[1]) / 2];
-    const tip = points[this.scheme.nose_tip];
-    const dx = (tip[0] - origin[0]) / length;
-    const dy = (tip[1] - origin[1]) / length;
-    const cos = Math.cos(roll);
-    const sin = Math.sin(roll);
-    return { across: cos * dx + sin * dy, down: -sin * dx + cos * dy, length, roll, origin };
-  }
-
-  /**
-   * The nose stands out of the plane of the eyes: where its tip is seen tells the turn. The head nods by `pitch` about
-   * the line of its eyes, then turns by `yaw`; a tip that lies (a, d) from the eyes' middle and n before it, in eye
-   * distances, is seen at across = a + (n cos(pitch) - d sin(pitch)) tan(yaw) and
-   * down = (d cos(pitch) + n sin(pitch)) / cos(yaw), since yaw shortens the eyes' line. The two depend on each other
-   * little, so that solving them in turn soon settles.
-   * @param {Frame} frame
-   * @returns {Pose}
-   */
-  #solvePose({ across, down, roll }) {
-    const reach = Math.hypot(this.ahead.down, this.nose);
-    const rest = Math.atan2(this.ahead.down, this.nose);
-    let yaw = 0;
-    let pitch = 0;
-    for (let round = 0; round < ROUNDS; round++) {
-      const forward = this.nose * Math.cos(pitch) - this.ahead.down * Math.sin(pitch);
-      yaw = clamp(Math.atan((across - this.ahead.across) / Math.max(forward, 0.1)), STEEPEST);
-      pitch = clamp(Math.asin(clamp((down * Math.cos(yaw)) / reach, 1)) - rest, STEEPEST);
-    }
-    return { yaw, pitch, roll };
-  }
-
-  /**
-   * Points as the head would show them upright and ahead, in eye distances about the middle of the eyes.
-   * @param {Points} points
-   * @param {Pose} pose
-   * @param {Frame} frame
+   * @param {Face} other
    * @returns {Points}
    */
-  #straighten(points, { yaw, pitch, roll }, { length, origin }) {
-    const unit = length / Math.cos(yaw);
-    return points.map((point, index) => {
-      const dx = (point[0] - origin[0]) / unit;
-      const dy = (point[1] - origin[1]) / unit;
-      const seenX = Math.cos(roll) * dx + Math.sin(roll) * dy;
-      const seenY = -Math.sin(roll) * dx + Math.cos(roll) * dy;
-      const y = (seenY - this.depth[index] * Math.sin(pitch)) / Math.cos(pitch);
-      const forward = this.depth[index] * Math.cos(pitch) - y * Math.sin(pitch);
-      return [(seenX - forward * Math.sin(yaw)) / Math.cos(yaw), y];
+  take(points, other) {
+    const pose = other.#fit(points);
+    const flat = straighten(points, pose, other.scheme.depth);
+    /** @type {Points} */
+    const moved = this.flat.map(([x, y], index) => {
+      if (index >= flat.length) return [x, y];
+      return [x + flat[index][0] - other.flat[index][0], y + flat[index][1] - other.flat[index][1]];
+    });
+    const turned = {
+      ...this.rest,
+      yaw: this.rest.yaw + pose.yaw - other.rest.yaw,
+      pitch: this.rest.pitch + pose.pitch - other.rest.pitch,
+      roll: this.rest.roll + pose.roll - other.rest.roll,
+    };
+    const crop = findCrop(points, other.rule);
+    const [from, to] = [findCrop(other.neutral, other.rule), findCrop(this.neutral, this.rule)];
+    return fitCrop(project(moved, turned, this.scheme.depth), this.rule, {
+      x: to.x + crop.x - from.x,
+      y: to.y + crop.y - from.y,
+      side: (to.side * crop.side) / from.side,
     });
   }
 
   /**
-   * The inverse of `#straighten`.
-   * @param {Points} flat
-   * @param {Pose} pose
-   * @param {number} unit
-   * @param {Point} origin
-   * @returns {Points}
+   * @param {Points} points
+   * @param {Points} [head] the upright face to compare with
    */
-  #project(flat, { yaw, pitch, roll }, unit, origin) {
-    return flat.map(([x, y], index) => {
-      const forward = this.depth[index] * Math.cos(pitch) - y * Math.sin(pitch);
-      const seenX = (x * Math.cos(yaw) + forward * Math.sin(yaw)) * unit;
-      const seenY = (y * Math.cos(pitch) + this.depth[index] * Math.sin(pitch)) * unit;
-      return [
-        origin[0] + Math.cos(roll) * seenX - Math.sin(roll) * seenY,
-        origin[1] + Math.sin(roll) * seenX + Math.cos(roll) * seenY,
-      ];
-    });
+  #fit(points, head = this.flat) {
+    return fitPose(points, head, this.scheme.depth, this.scheme.rigid);
   }
 
   /**
-   * The motions whose sum comes nearest to what the features do.
    * @param {Points} flat
-   * @returns {number[]}
+   * @param {import("./service.js").Motion} motion
    */
-  #fitMotions(flat) {
-    const offset = flat.flatMap(([x, y], index) => [x - this.shape[index][0], y - this.shape[index][1]]);
-    return this.solver.map((row) => row.reduce((sum, weight, index) => sum + weight * offset[index], 0));
+  #read(flat, { reading }) {
+    return flat.reduce((sum, [x, y], index) => {
+      const [across, down] = reading[index];
+      return sum + across * (x - this.flat[index][0]) + down * (y - this.flat[index][1]);
+    }, 0);
   }
 }
 
 /**
- * @param {number} value
- * @param {number} limit
+ * Points in distances between the eyes' centres, about their middle.
+ * @param {Points} points
+ * @param {import("./service.js").Scheme} scheme
+ * @returns {Points}
  */
-function clamp(value, limit) {
-  return Math.min(limit, Math.max(-limit, value));
-}
-
-/**
- * @param {readonly number[]} depth
- * @param {readonly number[]} indices
- */
-function findMeanDepth(depth, indices) {
-  return indices.reduce((sum, index) => sum + depth[index], 0) / indices.length;
-}
-
-/**
- * The least-squares inverse of the motions, (K, 2N): its rows give each motion's share of an offset.
- * @param {number[][]} rows
- * @returns {number[][]}
- */
-function invertMotions(rows) {
-  const count = rows.length;
-  // [G | B], G = B Bᵀ: elimination turns the right half into G⁻¹ B.
-  const table = rows.map((row) => [
-    ...rows.map((other) => row.reduce((sum, value, index) => sum + value * other[index], 0)),
-    ...row,
-  ]);
-  for (let pivot = 0; pivot < count; pivot++) {
-    const scale = table[pivot][pivot]; // G is positive definite: no exchange of rows is needed
-    table[pivot] = table[pivot].map((value) => value / scale);
-    for (let other = 0; other < count; other++) {
-      if (other === pivot) continue;
-      const share = table[other][pivot];
-      table[other] = table[other].map((value, index) => value - share * table[pivot][index]);
-    }
-  }
-  return table.map((row) => row.slice(count));
+function centre(points, scheme) {
+  const [a, b, c, d] = scheme.eye_corners.map((index) => points[index]);
+  const right = [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2];
+  const left = [(c[0] + d[0]) / 2, (c[1] + d[1]) / 2];
+  const length = Math.hypot(left[0] - right[0], left[1] - right[1]);
+  return points.map(([x, y]) => [(x - (left[0] + right[0]) / 2) / length, (y - (left[1] + right[1]) / 2) / length]);
 }

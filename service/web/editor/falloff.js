@@ -49,17 +49,26 @@ export function measureDistances(scheme, shape) {
 }
 
 /**
- * 1 for the chosen points, falling smoothly to 0 at `radius` from the nearest of them.
+ * 1 for the chosen points, falling smoothly to 0 at `radius` from the nearest of them. Pupils lie on no outline: one goes
+ * with the other, or as far as its lids go in the mean, and takes neither lid along.
  * @param {number[][]} distances
  * @param {ReadonlySet<number>} chosen
  * @param {number} radius in crop units; 0: the chosen points alone
+ * @param {readonly {pupil: number, lids: number[]}[]} eyes
  * @returns {number[]}
  */
-export function weigh(distances, chosen, radius) {
-  return distances.map((row, point) => {
+export function weigh(distances, chosen, radius, eyes) {
+  const weights = distances.map((row, point) => {
     if (chosen.has(point)) return 1;
     let nearest = Infinity;
     for (const other of chosen) nearest = Math.min(nearest, row[other]);
     return nearest < radius ? (1 + Math.cos((Math.PI * nearest) / radius)) / 2 : 0;
   });
+  if (radius === 0) return weights;
+  const looking = eyes.some(({ pupil, lids }) => chosen.has(pupil) && !lids.some((lid) => chosen.has(lid)));
+  for (const { pupil, lids } of eyes) {
+    if (chosen.has(pupil)) continue;
+    weights[pupil] = looking ? 1 : lids.reduce((sum, lid) => sum + weights[lid], 0) / lids.length;
+  }
+  return weights;
 }

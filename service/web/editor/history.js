@@ -33,6 +33,19 @@ export class History {
     this.#future = [];
   }
 
+  /**
+   * All of it as something else, present, past and future.
+   * @template U
+   * @param {(value: T) => U} change
+   * @returns {History<U>}
+   */
+  map(change) {
+    const mapped = new History(change(this.#present));
+    mapped.#past = this.#past.map(change);
+    mapped.#future = this.#future.map(change);
+    return mapped;
+  }
+
   /** @returns {T} the present, which is an older one now where there was one */
   undo() {
     return this.#step(this.#past, this.#future);

@@ -4,6 +4,7 @@
 import { measureDistances, weigh } from "./falloff.js";
 import { Face } from "./face.js";
 import { History } from "./history.js";
+import { findMean } from "./points.js";
 
 /**
  * @typedef {import("./points.js").Points} Points
@@ -21,16 +22,23 @@ export class Landmarks extends EventTarget {
   /**
    * @param {import("./service.js").Scheme} scheme
    * @param {import("./service.js").Manifest} manifest
+   * @param {Landmarks | null} [before] another target's, whose edits go on with this one
    */
-  constructor(scheme, manifest) {
+  constructor(scheme, manifest, before = null) {
     super();
     this.scheme = scheme;
     this.manifest = manifest;
     this.face = new Face(scheme, manifest);
     this.distances = measureDistances(scheme, manifest.shape);
-    this.points = manifest.neutral;
-    this.#start = { points: this.points, convert: false };
+    const pupils = scheme.pupils ?? [];
+    this.eyes = pupils.map((pupil) => ({ pupil, lids: this.findWhole(pupil).filter((point) => point !== pupil) }));
+    this.#start = { points: manifest.neutral, convert: false };
     this.#history = new History(this.#start);
+    if (before) {
+      this.#start = this.adapt(before.#start, before);
+      this.#history = before.#history.map((state) => this.adapt(state, before));
+    }
+    ({ points: this.points, convert: this.convert } = this.#history.present);
   }
 
   get canUndo() {
@@ -43,7 +51,7 @@ export class Landmarks extends EventTarget {
 
   /** How far each point goes along with the chosen ones. */
   get weights() {
-    return weigh(this.distances, this.chosen, this.radius);
+    return weigh(this.distances, this.chosen, this.radius, this.eyes);
   }
 
   /**
@@ -54,6 +62,15 @@ export class Landmarks extends EventTarget {
   show(points, since) {
     this.points = points;
     this.#tell("points", since);
+  }
+
+  /**
+   * Another face for a moment, which is no edit.
+   * @param {State} state
+   */
+  preview({ points, convert }) {
+    this.convert = convert;
+    this.show(points);
   }
 
   /** The end of a gesture: one step to undo, where anything came of it. */
@@ -84,6 +101,16 @@ export class Landmarks extends EventTarget {
     this.reset();
   }
 
+  /**
+   * An edit that was kept: one step from the target's neutral face.
+   * @param {Points} points
+   * @param {boolean} convert
+   */
+  restore(points, convert) {
+    this.#enter({ points, convert });
+    this.record();
+  }
+
   reset() {
     this.#enter(this.#start);
     this.record();
@@ -110,12 +137,34 @@ export class Landmarks extends EventTarget {
   }
 
   /**
+   * What is taken hold of with a point: its feature, or with a pupil both of them.
+   * @param {number} point
+   * @returns {readonly number[]}
+   */
+  findFeature(point) {
+    return this.scheme.pupils?.includes(point) ? this.scheme.pupils : this.findWhole(point);
+  }
+
+  /**
    * The points of the feature that a point belongs to.
    * @param {number} point
    * @returns {number[]}
    */
-  findFeature(point) {
+  findWhole(point) {
     return Object.values(this.scheme.features).find((points) => points.includes(point)) ?? [point];
+  }
+
+  /**
+   * Another target's state as this one's: a face of the target's own shape does what it did, on this target's neutral
+   * face; another person's stays. Where the schemes have nothing in common, it is the neutral face.
+   * @param {State} state
+   * @param {Landmarks} before
+   * @returns {State}
+   */
+  adapt({ points, convert }, before) {
+    const adapted = convertScheme(points, before.scheme, this.scheme);
+    if (!adapted) return { points: this.manifest.neutral, convert: false };
+    return { points: convert ? adapted : this.face.take(points, before.face), convert };
   }
 
   /** @param {State} state */
@@ -132,4 +181,20 @@ export class Landmarks extends EventTarget {
   #tell(what, since = performance.now()) {
     this.dispatchEvent(new CustomEvent(what, { detail: since }));
   }
+}
+
+/**
+ * Points of one scheme as another's, where they differ by the pupils alone; these rest between the lids' corners.
+ * @param {Points} points
+ * @param {import("./service.js").Scheme} from
+ * @param {import("./service.js").Scheme} to
+ * @returns {Points | null} null for any other two
+ */
+function convertScheme(points, from, to) {
+  if (from.name === to.name) return points;
+  const [first, second] = [to.eye_corners.slice(0, 2), to.eye_corners.slice(2)];
+  if (!from.pupils && to.pupils && to.count === from.count + 2) {
+    return [...points, findMean(points, first), findMean(points, second)];
+  }
+  return from.pupils && !to.pupils && from.count === to.count + 2 ? points.slice(0, to.count) : null;
 }

@@ -2,6 +2,8 @@
 
 import { ProblemError, tell } from "../problem.js";
 import { find, make, spell } from "./dom.js";
+import { Film } from "./film.js";
+import { keep, recall } from "./keep.js";
 import { Landmarks } from "./landmarks.js";
 import { Painter } from "./painter.js";
 import { mirror } from "./points.js";
@@ -20,7 +22,6 @@ const features = find("features", HTMLElement);
 const radius = find("radius", HTMLInputElement);
 const convert = find("convert", HTMLInputElement);
 const overlays = {
-  picture: find("show-picture", HTMLInputElement),
   landmarks: find("show-landmarks", HTMLInputElement),
   converted: find("show-converted", HTMLInputElement),
 };
@@ -32,11 +33,12 @@ const stage = new Stage();
 const sliders = new Sliders();
 const starts = new Starts();
 const results = new Results();
+const film = new Film();
 
 /** @type {Landmarks | null} */
 let landmarks = null;
 
-const painter = new Painter([find("picture", HTMLCanvasElement), find("result", HTMLCanvasElement)], {
+const painter = new Painter(find("picture", HTMLCanvasElement), {
   painted: ({ picture, converted }) => {
     problem.textContent = "";
     results.show(picture);
@@ -64,7 +66,9 @@ function showWay() {
   undo.disabled = !landmarks.canUndo;
   redo.disabled = !landmarks.canRedo;
   convert.checked = landmarks.convert;
-  overlays.converted.disabled = !landmarks.convert;
+  overlays.converted.closest("label")?.toggleAttribute("hidden", !landmarks.convert);
+  const { manifest, scheme, points } = landmarks;
+  keep({ target: manifest.target, scheme: scheme.name, convert: landmarks.convert, points });
 }
 
 function showSelection() {
@@ -80,7 +84,7 @@ function showSelection() {
 function attach(next) {
   landmarks = next;
   landmarks.radius = Number(radius.value);
-  for (const part of [stage, sliders, starts, results]) part.attach(landmarks);
+  for (const part of [stage, sliders, starts, results, film]) part.attach(landmarks);
   features.replaceChildren(
     ...Object.entries(landmarks.scheme.features).map(([name, points]) => {
       const button = make("button", { type: "button", "data-feature": name });
@@ -98,12 +102,14 @@ function attach(next) {
   paint();
 }
 
-async function openTarget() {
+/** @param {import("./keep.js").Kept | null} [kept] an edit to begin with */
+async function openTarget(kept = null) {
   try {
     const manifest = await getManifest(targets.value);
-    const next = new Landmarks(await getScheme(manifest.scheme), manifest);
-    // Another person's landmarks drive any target; the old target's own are of no use to the new one.
-    if (landmarks?.convert && landmarks.scheme.name === next.scheme.name) next.start(landmarks.points, true);
+    const next = new Landmarks(await getScheme(manifest.scheme), manifest, landmarks);
+    if (kept?.scheme === next.scheme.name && kept.points.length === next.scheme.count) {
+      next.restore(kept.points, kept.convert);
+    }
     attach(next);
   } catch (error) {
     problem.textContent = tell(error);
@@ -111,21 +117,26 @@ async function openTarget() {
 }
 
 async function open() {
+  /** @type {import("./service.js").Targets} */
+  let answer;
   try {
-    const answer = await listTargets();
-    targets.replaceChildren(...answer.targets.map(({ id, display_name }) => new Option(display_name, id)));
-    if (answer.default) targets.value = answer.default;
+    answer = await listTargets();
     if (answer.targets.length === 0) throw new Error("No target is served yet. “make train” makes one.");
-    problem.textContent = "";
   } catch (error) {
     problem.textContent = tell(error);
     if (error instanceof ProblemError && error.status === LOADING) setTimeout(open, RETRY_MS);
     return;
   }
-  await openTarget();
+  targets.replaceChildren(...answer.targets.map(({ id, display_name }) => new Option(display_name, id)));
+  const kept = recall();
+  const isServed = answer.targets.some(({ id }) => id === kept?.target);
+  if (kept && isServed) targets.value = kept.target;
+  else if (answer.default) targets.value = answer.default;
+  problem.textContent = "";
+  await openTarget(isServed ? kept : null);
 }
 
-targets.addEventListener("change", openTarget);
+targets.addEventListener("change", () => openTarget());
 radius.addEventListener("input", () => {
   if (landmarks) landmarks.radius = Number(radius.value);
 });

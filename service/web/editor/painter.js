@@ -9,11 +9,11 @@ export class Painter {
   #busy = false;
 
   /**
-   * @param {HTMLCanvasElement[]} canvases each shows the same picture
+   * @param {HTMLCanvasElement} canvas
    * @param {{painted: (portrait: Portrait) => void, failed: (error: unknown) => void}} listener
    */
-  constructor(canvases, listener) {
-    this.canvases = canvases;
+  constructor(canvas, listener) {
+    this.canvas = canvas;
     this.listener = listener;
   }
 
@@ -37,7 +37,7 @@ export class Painter {
         await this.#paint(portrait.picture);
         this.listener.painted(portrait);
         // Of use to whoever measures; nobody here listens.
-        this.canvases[0].dispatchEvent(new CustomEvent("painted", { bubbles: true, detail: { since } }));
+        this.canvas.dispatchEvent(new CustomEvent("painted", { bubbles: true, detail: { since } }));
       } catch (error) {
         this.listener.failed(error);
       }
@@ -48,19 +48,17 @@ export class Painter {
   /** @param {boolean} busy */
   #setBusy(busy) {
     this.#busy = busy;
-    for (const canvas of this.canvases) canvas.setAttribute("aria-busy", String(busy));
+    this.canvas.setAttribute("aria-busy", String(busy));
   }
 
   /** @param {Blob} picture */
   async #paint(picture) {
     const bitmap = await createImageBitmap(picture);
-    for (const canvas of this.canvases) {
-      if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
-        canvas.width = bitmap.width;
-        canvas.height = bitmap.height;
-      }
-      canvas.getContext("2d")?.drawImage(bitmap, 0, 0);
+    if (this.canvas.width !== bitmap.width || this.canvas.height !== bitmap.height) {
+      this.canvas.width = bitmap.width;
+      this.canvas.height = bitmap.height;
     }
+    this.canvas.getContext("2d")?.drawImage(bitmap, 0, 0);
     bitmap.close();
   }
 }

@@ -1,6 +1,7 @@
 // What leaves the editor: the landmarks as a file, the picture, and the command that makes it.
 
 import { find, make } from "./dom.js";
+import { pack } from "./keep.js";
 import { makeOrder } from "./service.js";
 
 /**
@@ -20,7 +21,8 @@ export class Results {
     find("save", HTMLButtonElement).addEventListener("click", () => {
       this.#save(new Blob([`${JSON.stringify(this.#order)}\n`], { type: "application/json" }), "json");
     });
-    find("copy", HTMLButtonElement).addEventListener("click", () => this.#copy());
+    find("copy", HTMLButtonElement).addEventListener("click", () => this.#copy(this.command.value));
+    find("copy-link", HTMLButtonElement).addEventListener("click", () => this.#copyLink());
   }
 
   /** @param {Landmarks} landmarks */
@@ -53,14 +55,26 @@ export class Results {
     });
   }
 
-  async #copy() {
+  async #copyLink() {
+    const landmarks = this.#landmarks;
+    if (!landmarks) return;
+    const { manifest, scheme, points, convert } = landmarks;
+    const link = new URL(document.baseURI);
+    link.hash = pack({ target: manifest.target, scheme: scheme.name, convert, points });
+    await this.#copy(link.href);
+  }
+
+  /** @param {string} text */
+  async #copy(text) {
     try {
-      await navigator.clipboard.writeText(this.command.value);
+      await navigator.clipboard.writeText(text);
       this.copied.textContent = "Copied.";
     } catch {
       // Browsers keep the clipboard from pages that came over plain HTTP from another machine.
+      this.command.value = text;
+      this.command.closest("details")?.setAttribute("open", "");
       this.command.select();
-      this.copied.textContent = "Chosen: copy it with Ctrl+C.";
+      this.copied.textContent = "Chosen below: copy it with Ctrl+C.";
     }
   }
 

@@ -5,10 +5,12 @@ import { request } from "../problem.js";
 /**
  * @typedef {import("./points.js").Points} Points
  * @typedef {{points: number[], closed: boolean}} Stroke
- * @typedef {{name: string, low: number, high: number, points: Points}} Motion
+ * @typedef {{name: string, low: number, high: number, points: Points, reading: Points}} Motion
  * @typedef {{
  *   name: string, count: number, features: Record<string, number[]>, flip: number[], strokes: Stroke[],
- *   eye_corners: [number, number, number, number], nose_tip: number, depth: number[], motions: Motion[]
+ *   openings: Record<string, {upper: number[], lower: number[]}>,
+ *   eye_corners: [number, number, number, number], pupils: [number, number] | null, nose_tip: number, rigid: number[],
+ *   depth: number[], motions: Motion[]
  * }} Scheme
  * @typedef {{id: string, display_name: string, reference: string}} TargetInShort
  * @typedef {{default: string | null, targets: TargetInShort[], damaged: {id: string, reason: string}[]}} Targets
@@ -16,7 +18,7 @@ import { request } from "../problem.js";
  *   target: string, display_name: string, scheme: string, crop: import("./points.js").CropRule, image_size: number,
  *   neutral: Points, shape: Points, presets: Record<string, Points>
  * }} Manifest
- * @typedef {{scheme: string, landmarks: Points}} Face
+ * @typedef {{scheme: string, landmarks: Points, box: [number, number, number, number]}} Face
  * @typedef {{target: string, scheme?: string, landmarks: unknown, convert: boolean, units: string}} Order
  * @typedef {{picture: Blob, converted: Points | null}} Portrait
  */
@@ -55,6 +57,16 @@ export async function findFaces(picture) {
   const form = new FormData();
   form.append("image", picture);
   return (await (await request("landmarks", { method: "POST", body: form })).json()).faces;
+}
+
+/**
+ * A small picture of the target's face, to show what a button does.
+ * @param {Order} order
+ * @param {number} size pixels a side
+ * @returns {Promise<Blob>}
+ */
+export async function synthesizeSmall(order, size) {
+  return (await post({ ...order, size, format: "webp" })).blob();
 }
 
 /**

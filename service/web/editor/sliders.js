@@ -1,63 +1,96 @@
 // Sliders that move the landmarks, and read them: what is dragged shows here, and what is set here shows there.
 
-import { find, make, spell } from "./dom.js";
+import { find, make } from "./dom.js";
+import { listMovements } from "./movements.js";
+import { Pad } from "./pad.js";
 
 /**
  * @typedef {import("./points.js").Points} Points
  * @typedef {import("./landmarks.js").Landmarks} Landmarks
- * @typedef {{
- *   name: string, low: number, high: number, step: number,
- *   apply: (points: Points, value: number) => Points, say: (value: number) => string
- * }} Kind
- * @typedef {{input: HTMLInputElement, output: HTMLOutputElement, kind: Kind}} Slider
+ * @typedef {import("./movements.js").Movement} Movement
+ * @typedef {{input: HTMLInputElement, output: HTMLOutputElement, movement: Movement}} Slider
  */
 
-const DEGREE = Math.PI / 180;
-const TURNS = /** @type {const} */ ({ yaw: 35, pitch: 25, roll: 30 }); // degrees either way
+const GAZE = ["gaze_across", "gaze_down"];
 
 export class Sliders {
   /** @type {Landmarks | null} */ #landmarks = null;
   /** @type {Slider[]} */ #sliders = [];
+  /** @type {Pad | null} */ #pad = null;
   /** @type {Points | null} */ #base = null;
   #planned = 0;
 
   constructor() {
-    this.list = find("sliders", HTMLElement);
+    this.lists = {
+      head: find("sliders-head", HTMLElement),
+      eyes: find("sliders-eyes", HTMLElement),
+      mouth: find("sliders-mouth", HTMLElement),
+    };
+    this.gaze = find("gaze", HTMLElement);
   }
 
   /** @param {Landmarks} landmarks */
   attach(landmarks) {
     this.#landmarks = landmarks;
     this.#base = null;
-    this.#sliders = listKinds(landmarks).map((kind) => this.#build(kind));
-    this.list.replaceChildren(...this.#sliders.map(({ input }) => /** @type {HTMLElement} */ (input.parentElement)));
+    const movements = listMovements(landmarks);
+    for (const list of Object.values(this.lists)) list.replaceChildren();
+    this.#sliders = movements.filter(({ name }) => !GAZE.includes(name)).map((movement) => this.#build(movement));
+    const [across, down] = movements.filter(({ name }) => GAZE.includes(name));
+    this.#pad = across && down ? this.#buildPad([across, down]) : null;
+    this.gaze.hidden = this.#pad === null;
     landmarks.addEventListener("points", () => this.#plan());
     this.#read();
   }
 
   /**
-   * @param {Kind} kind
+   * @param {Movement} movement
    * @returns {Slider}
    */
-  #build(kind) {
-    const row = make("div", { class: "slider" });
-    const id = `slider-${kind.name}`;
-    row.appendChild(make("label", { for: id })).textContent = spell(kind.name);
-    const input = row.appendChild(make("input", { id, type: "range", step: String(kind.step) }));
-    input.min = String(kind.low);
-    input.max = String(kind.high);
+  #build(movement) {
+    const { name, label, group, low, high } = movement;
+    const row = this.lists[group].appendChild(make("div", { class: "slider" }));
+    const id = `slider-${name}`;
+    row.appendChild(make("label", { for: id })).textContent = label;
+    const input = row.appendChild(make("input", { id, type: "range", step: "any" }));
+    input.min = String(low);
+    input.max = String(high);
     const output = row.appendChild(make("output", { for: id }));
     input.addEventListener("input", (event) => {
-      const landmarks = this.#landmarks;
-      if (!landmarks) return;
-      this.#base ??= landmarks.points; // each value is set on the points as the hand found them
-      landmarks.show(kind.apply(this.#base, Number(input.value)), event.timeStamp);
+      this.#show((points) => movement.apply(points, Number(input.value)), event.timeStamp);
     });
-    input.addEventListener("change", () => {
-      this.#base = null;
-      this.#landmarks?.record();
+    input.addEventListener("change", () => this.#finish());
+    return { input, output, movement };
+  }
+
+  /** @param {readonly [Movement, Movement]} movements */
+  #buildPad(movements) {
+    const pad = new Pad("Where the eyes look", movements, {
+      set: (values, since) => {
+        this.#show((points) => movements.reduce((at, each, axis) => each.apply(at, values[axis]), points), since);
+        pad.show(values);
+      },
+      done: () => this.#finish(),
     });
-    return { input, output, kind };
+    this.gaze.querySelector(".pad")?.remove();
+    this.gaze.appendChild(pad.element);
+    return pad;
+  }
+
+  /**
+   * Each value is set on the points as the hand found them.
+   * @param {(points: Points) => Points} change
+   * @param {number} since
+   */
+  #show(change, since) {
+    if (!this.#landmarks) return;
+    this.#base ??= this.#landmarks.points;
+    this.#landmarks.show(change(this.#base), since);
+  }
+
+  #finish() {
+    this.#base = null;
+    this.#landmarks?.record();
   }
 
   /** Read with the next frame, once. */
@@ -70,49 +103,15 @@ export class Sliders {
 
   #read() {
     if (!this.#landmarks) return;
-    const { face, points } = this.#landmarks;
-    const pose = face.readPose(points);
-    const values = [...Object.keys(TURNS).map((name) => pose[/** @type {keyof typeof TURNS} */ (name)] / DEGREE)];
-    values.push(...face.readMotions(points));
-    this.#sliders.forEach(({ input, output, kind }, index) => {
-      const words = kind.say(values[index]);
-      if (!(this.#base && input === document.activeElement)) input.value = String(values[index]);
+    const values = this.#landmarks.face.read(this.#landmarks.points);
+    for (const { input, output, movement } of this.#sliders) {
+      const value = movement.read(values);
+      const words = movement.say(value);
+      if (!(this.#base && input === document.activeElement)) input.value = String(value);
       output.value = words;
       input.setAttribute("aria-valuetext", words);
-    });
+    }
+    const pad = this.#pad;
+    if (pad && !pad.held) pad.show([pad.movements[0].read(values), pad.movements[1].read(values)]);
   }
-}
-
-/**
- * @param {Landmarks} landmarks
- * @returns {Kind[]}
- */
-function listKinds({ face, scheme }) {
-  const turns = Object.entries(TURNS).map(([name, most]) => ({
-    name,
-    low: -most,
-    high: most,
-    step: 0.1,
-    apply: /** @type {Kind["apply"]} */ ((points, value) => face.turn(points, { [name]: value * DEGREE })),
-    say: /** @type {Kind["say"]} */ ((value) => `${sign(value, 0)}°`),
-  }));
-  const motions = scheme.motions.map(({ name, low, high }, index) => ({
-    name,
-    low,
-    high,
-    step: 0.001,
-    apply: /** @type {Kind["apply"]} */ ((points, value) => face.move(points, index, value)),
-    say: /** @type {Kind["say"]} */ ((value) => `${sign((value / Math.max(high, -low)) * 100, 0)} %`),
-  }));
-  return [...turns, ...motions];
-}
-
-/**
- * A number with its sign, and zero without one.
- * @param {number} value
- * @param {number} digits
- */
-function sign(value, digits) {
-  const text = Math.abs(value).toFixed(digits);
-  return Number(text) === 0 ? text : `${value < 0 ? "−" : "+"}${text}`;
 }

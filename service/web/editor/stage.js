@@ -44,6 +44,15 @@ export class Stage {
     this.svg.addEventListener("pointermove", (event) => this.#follow(event));
     for (const end of ["pointerup", "pointercancel"]) this.svg.addEventListener(end, () => this.#end());
     this.svg.addEventListener("keydown", (event) => this.press(event));
+    // A finger that takes hold of something does not scroll the page; any other does.
+    this.svg.addEventListener(
+      "touchstart",
+      (event) => {
+        const [finger] = event.touches;
+        if (event.touches.length === 1 && this.#takes(event.target, this.#locate(finger))) event.preventDefault();
+      },
+      { passive: false },
+    );
     new ResizeObserver(() => this.#draw()).observe(this.svg);
   }
 
@@ -59,10 +68,12 @@ export class Stage {
     const names = Object.entries(landmarks.scheme.features);
     this.#circles = landmarks.points.map((_, index) => {
       const feature = names.find(([, points]) => points.includes(index))?.[0] ?? "face";
+      const isPupil = landmarks.scheme.pupils?.includes(index) ?? false;
       const circle = makeSvg("circle", {
         role: "button",
-        "aria-label": `${spell(feature)}, point ${index}`,
+        "aria-label": `${spell(feature)}, ${isPupil ? "pupil" : `point ${index}`}`,
         "data-point": String(index),
+        class: isPupil ? "pupil" : "",
       });
       circle.addEventListener("focus", () => this.#focus(index));
       return circle;
@@ -171,8 +182,18 @@ export class Stage {
   }
 
   /**
+   * Whether a pointer that goes down here takes hold of something.
+   * @param {EventTarget | null} target
+   * @param {Point} at
+   */
+  #takes(target, at) {
+    const whole = this.tool === "lasso" || this.tool === "face";
+    return whole || target === this.turner || target === this.sizer || this.#findNearest(at) !== null;
+  }
+
+  /**
    * Where a pointer is, in crop units.
-   * @param {PointerEvent} event
+   * @param {{clientX: number, clientY: number}} event
    * @returns {Point}
    */
   #locate(event) {
@@ -216,7 +237,7 @@ export class Stage {
       const isChosen = chosen.has(index);
       circle.setAttribute("cx", String(points[index][0]));
       circle.setAttribute("cy", String(points[index][1]));
-      circle.setAttribute("r", String(isChosen ? radius * 1.3 : radius));
+      circle.setAttribute("r", String(radius * (isChosen ? 1.3 : 1) * (circle.classList.contains("pupil") ? 1.4 : 1)));
       circle.setAttribute("tabindex", index === this.#active ? "0" : "-1");
       circle.setAttribute("aria-pressed", String(isChosen));
     });

@@ -1,7 +1,8 @@
-// Where an edit begins: the target's filmed frames as presets, the landmarks of a picture, or a file of landmarks.
+// Where an edit begins: the target's presets, the landmarks of a picture, or a file of landmarks.
 
 import { tell } from "../problem.js";
-import { find, make, makeSvg, spell, tracePath } from "./dom.js";
+import { find } from "./dom.js";
+import { makeFaceButtons } from "./faces.js";
 import { findFaces, placeLandmarks } from "./service.js";
 
 /**
@@ -10,58 +11,58 @@ import { findFaces, placeLandmarks } from "./service.js";
  * @typedef {import("./service.js").Face} Face
  */
 
+const AROUND = 1.5; // of a face's box, that is shown of its photo
 const NO_FACE =
   "No face was found in this picture. One is found where it is large enough, not covered, and not turned away from the camera.";
 
 export class Starts {
   /** @type {Landmarks | null} */ #landmarks = null;
   /** @type {Face[]} */ #faces = [];
+  /** @type {ImageBitmap | null} */ #photo = null;
 
   constructor() {
     this.presets = find("presets", HTMLElement);
     this.message = find("start-message", HTMLElement);
     this.faces = find("faces", HTMLSelectElement);
+    this.source = find("source", HTMLElement);
+    this.canvas = find("photo-picture", HTMLCanvasElement);
     const photo = find("photo", HTMLInputElement);
     const file = find("landmark-file", HTMLInputElement);
-    photo.addEventListener("change", () => this.#take(photo, (picture) => this.#readPhoto(picture)));
-    file.addEventListener("change", () => this.#take(file, (text) => this.#readFile(text)));
+    for (const input of [photo, file]) {
+      input.addEventListener("change", async () => {
+        await this.#take(input.files?.[0]);
+        input.value = ""; // so that the same file can be taken again
+      });
+    }
+    document.addEventListener("dragover", (event) => event.preventDefault());
+    document.addEventListener("drop", (event) => {
+      event.preventDefault();
+      void this.#take(event.dataTransfer?.files[0]);
+    });
+    document.addEventListener("paste", (event) => this.#take(event.clipboardData?.files[0]));
     this.faces.addEventListener("change", () => this.#run(() => this.#startFrom(this.#faces[this.faces.selectedIndex])));
   }
 
   /** @param {Landmarks} landmarks */
   attach(landmarks) {
     this.#landmarks = landmarks;
-    const { presets, neutral } = landmarks.manifest;
-    const named = Object.entries({ ...presets, neutral: presets.neutral ?? neutral });
-    named.sort(([a], [b]) => Number(b === "neutral") - Number(a === "neutral"));
-    this.presets.replaceChildren(...named.map(([name, points]) => this.#drawPreset(name, points)));
+    const buttons = makeFaceButtons(
+      landmarks,
+      (points) => {
+        this.#say("");
+        this.#showPhoto(null);
+        landmarks.start(points, false);
+      },
+      () => this.#landmarks === landmarks,
+    );
+    this.presets.replaceChildren(...buttons);
   }
 
-  /**
-   * @param {string} name
-   * @param {Points} points
-   */
-  #drawPreset(name, points) {
-    const button = make("button", { type: "button", class: "preset", "data-preset": name });
-    const drawing = makeSvg("svg", { viewBox: "0.1 0.2 0.8 0.8", "aria-hidden": "true" });
-    drawing.appendChild(makeSvg("path", { d: tracePath(points, this.#landmarks?.scheme.strokes ?? []) }));
-    button.append(drawing, spell(name));
-    button.addEventListener("click", () => {
-      this.#say("");
-      this.#landmarks?.start(points, false);
-    });
-    return button;
-  }
-
-  /**
-   * @param {HTMLInputElement} input
-   * @param {(file: File) => Promise<void>} read
-   */
-  async #take(input, read) {
-    const file = input.files?.[0];
+  /** @param {File | undefined} file a picture or landmarks */
+  async #take(file) {
     if (!file) return;
-    await this.#run(() => read(file));
-    input.value = ""; // so that the same file can be taken again
+    const isText = file.name.endsWith(".json") || file.type === "application/json";
+    await this.#run(() => (isText ? this.#readFile(file) : this.#readPhoto(file)));
   }
 
   /** @param {() => Promise<void>} work */
@@ -84,12 +85,27 @@ export class Starts {
       ...this.#faces.map((_, index) => new Option(`Face ${index + 1} of ${this.#faces.length}`)),
     );
     if (this.#faces.length === 0) throw new Error(NO_FACE);
+    this.#photo = await createImageBitmap(picture);
     await this.#startFrom(this.#faces[0]);
   }
 
   /** @param {Face} face */
-  async #startFrom({ scheme, landmarks }) {
-    await this.#place({ scheme, landmarks, units: "any" }, true);
+  async #startFrom(face) {
+    await this.#place({ scheme: face.scheme, landmarks: face.landmarks, units: "any" }, true);
+    this.#showPhoto(face);
+  }
+
+  /** @param {Face | null} face null: there is no photo to compare with */
+  #showPhoto(face) {
+    this.source.hidden = face === null;
+    if (!face || !this.#photo) return;
+    const [left, top, right, bottom] = face.box;
+    const side = AROUND * Math.max(right - left, bottom - top);
+    const { width, height } = this.canvas;
+    const context = this.canvas.getContext("2d");
+    context?.clearRect(0, 0, width, height);
+    const [x, y] = [(left + right - side) / 2, (top + bottom - side) / 2];
+    context?.drawImage(this.#photo, x, y, side, side, 0, 0, width, height);
   }
 
   /** @param {File} file */
@@ -106,6 +122,7 @@ export class Starts {
     }
     const { scheme, landmarks, units = "any", convert = true } = found;
     await this.#place({ scheme, landmarks, units }, convert === true);
+    this.#showPhoto(null);
   }
 
   /**
