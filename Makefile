@@ -21,6 +21,13 @@ endif
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
+# Whoever names no target gets this one, where it is served and nobody has said otherwise.
+ifneq ($(wildcard models/franck/bundle.json),)
+ifndef LANDMARKGAN_MODELS_DIR
+serve: export LANDMARKGAN_DEFAULT_TARGET ?= franck
+endif
+endif
+
 serve: $(VENV)/.has-service ## Start the HTTP service [PORT=8000] [ARGS="--host 0.0.0.0"] [ONNXRUNTIME=gpu]
 	@$(RUN) -m service $(if $(PORT),--port '$(PORT)') $(ARGS)
 

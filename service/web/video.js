@@ -45,7 +45,7 @@ function showJob(job) {
   panel.hidden = false;
   setState({
     waiting: "Waiting for its turn.",
-    running: "Being made.",
+    running: "Making the video.",
     done: "Done.",
     failed: `Failed. ${job.error ?? ""}`,
     cancelled: "Cancelled.",

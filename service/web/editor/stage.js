@@ -41,7 +41,9 @@ export class Stage {
     this.sizer = find("resize", SVGCircleElement);
     this.line = find("lasso", SVGPathElement);
     this.svg.addEventListener("pointerdown", (event) => this.#begin(event));
-    this.svg.addEventListener("pointermove", (event) => this.#follow(event));
+    // Moves as they come, where the browser tells them before its next frame.
+    const move = /** @type {"pointermove"} */ ("onpointerrawupdate" in window ? "pointerrawupdate" : "pointermove");
+    this.svg.addEventListener(move, (event) => this.#follow(event));
     for (const end of ["pointerup", "pointercancel"]) this.svg.addEventListener(end, () => this.#end());
     this.svg.addEventListener("keydown", (event) => this.press(event));
     // A finger that takes hold of something does not scroll the page; any other does.
