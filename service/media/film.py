@@ -16,10 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from service.errors import StorageError
 from service.inference.bundles import Target
 from service.inference.face_service import FaceService, Stopwatch
-from service.inference.synthesis import DrivingFace, Units, place_landmarks
+from service.inference.synthesis import Units, place_landmarks
 from service.media.clip_renderer import Progress
 from service.media.images import resize_picture
 from service.media.keyframes import find_blink, interpolate, shut_eyes
+from shared.animation import DrivingFace
 from shared.landmarks import Points, get_scheme
 from shared.pixels import Image8
 

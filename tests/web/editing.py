@@ -25,7 +25,7 @@ def open_editor(page: Page, target: str = "franck") -> None:
     await_picture(page)
     if page.input_value("#target") != target:
         with repainting(page):
-            page.select_option("#target", target)
+            page.select_option("#target", target, force=True)  # on a phone it is behind a tab
 
 
 def await_picture(page: Page) -> None:

@@ -38,7 +38,7 @@ export class Sliders {
     this.#sliders = movements.filter(({ name }) => !GAZE.includes(name)).map((movement) => this.#build(movement));
     const [across, down] = movements.filter(({ name }) => GAZE.includes(name));
     this.#pad = across && down ? this.#buildPad([across, down]) : null;
-    this.gaze.hidden = this.#pad === null;
+    this.gaze.classList.toggle("absent", this.#pad === null);
     landmarks.addEventListener("points", () => this.#plan());
     this.#read();
   }
