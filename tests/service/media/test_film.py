@@ -151,7 +151,7 @@ def test_blinks_shut_both_eyes_and_nothing_else() -> None:
     open_eyes = make_face(IBUG70)
     shut = shut_eyes(open_eyes, 1, IBUG70)
     before, after = measure_expression(open_eyes, IBUG70), measure_expression(shut, IBUG70)
-    for name in before:
+    for name in before.keys() - {"gaze_y"}:  # the pupils go along
         assert after[name] == pytest.approx(0 if name.endswith("eye") else before[name], abs=1e-6), name
     lids = IBUG70.openings["right_eye"]
     assert shut[68, 1] == pytest.approx(shut[list(lids[0] + lids[1]), 1].mean(), abs=1e-3)
