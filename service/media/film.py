@@ -20,6 +20,10 @@ from service.inference.synthesis import Units, place_landmarks
 from service.media.clip_renderer import Progress
 from service.media.images import resize_picture
 from service.media.keyframes import find_blink, interpolate, shut_eyes
+from service.provenance.label import Label
+from service.provenance.marker import Marker
+from service.provenance.origin import Origin
+from service.provenance.xmp import make_xmp
 from shared.animation import DrivingFace
 from shared.landmarks import Points, get_scheme
 from shared.pixels import Image8
@@ -56,6 +60,7 @@ class FilmOptions(BaseModel):
     format: FilmFormat = "mp4"
     size: int | None = Field(default=None, ge=16, le=1024, description="Pixels a side; default: the target's own size.")
     rate: int = Field(default=25, ge=1, le=50, description="Frames a second.")
+    label: Label = Field(default="none", description="A label that people see, in a corner of every frame.")
     blinks: bool = Field(default=False, description="Shut the eyes for a moment every few seconds.")
 
 
@@ -89,15 +94,17 @@ class FilmOrder(FilmOptions):
 
 
 class FilmWriter:
-    """Frames into a file, one call after the other in one thread. Raises StorageError."""
+    """Frames into a file, marked as synthetic, one call after the other in one thread. Raises StorageError."""
 
-    def __init__(self, path: Path, wanted: FilmFormat, rate: int) -> None:
-        self.path, self.format, self.rate = path, wanted, rate
+    def __init__(self, path: Path, options: FilmOptions, marker: Marker, origin: Origin) -> None:
+        self.path, self.format, self.rate, self.label = path, options.format, options.rate, options.label
+        self.marker, self.origin = marker, origin
         self._frames: list[Image.Image] = []
         self._container: OutputContainer | None = None
 
     def add(self, picture: Image8) -> None:
         """The next frame ``(S, S, 3)``."""
+        picture = self.marker.draw(picture, self.origin, self.label)
         if self.format != "mp4":
             self._frames.append(Image.fromarray(picture))
             return
@@ -114,18 +121,22 @@ class FilmWriter:
             raise StorageError("The film could not be written.") from error
 
     def finish(self) -> None:
-        """The file is whole."""
+        """The file is whole. Raises MarkingError, too."""
         try:
             if self._container is not None:
                 self._container.mux(self._stream.encode())
                 self._container.close()
+                self.marker.seal(self.path, self.origin)
                 return
             first, *others = self._frames
             milliseconds = round(1000 / self.rate)
             options = {"save_all": True, "append_images": others, "duration": milliseconds, "loop": 0}
             if self.format == "webp":
-                options |= {"quality": WEBP_QUALITY, "method": 2}
+                options |= {"quality": WEBP_QUALITY, "method": 2, "xmp": make_xmp(self.origin)}
+            else:
+                options |= {"comment": f"AI-generated: {self.origin.target}, {self.origin.source_type}"}
             first.save(self.path, self.format.upper(), **options)
+            self.marker.sign_animation(self.path, MEDIA_TYPES[self.format], self.origin)
         except OSError as error:
             raise StorageError("The film could not be written.") from error
 
@@ -136,7 +147,7 @@ async def render_film(
     """Make `result`. `tell` is called after each frame.
 
     Each keyframe is converted first, so that what is in between goes from one of the target's own faces to another.
-    Raises LandmarksError, StorageError and the errors of `FaceService.find_target`.
+    Raises LandmarksError, StorageError, MarkingError and the errors of `FaceService.find_target`.
     """
     target = face_service.find_target(order.target)
     scheme, watch = get_scheme(target.manifest.scheme), Stopwatch()
@@ -144,7 +155,8 @@ async def render_film(
     keyed = await asyncio.gather(*(face_service.animate(target, each, watch) for each in driving))
     faces = np.stack([each.points for each in keyed])  # (K, N, 2)
     moments = [each.seconds for each in order.keyframes]
-    writer, progress = FilmWriter(result, order.format, order.rate), Progress(total=order.count_frames())
+    writer = FilmWriter(result, order, face_service.marker, Origin.of(target))
+    progress = Progress(total=order.count_frames())
 
     async def make(seconds: float, points: Points) -> Image8:
         shut = find_blink(seconds) if order.blinks else 0.0

@@ -46,3 +46,8 @@ class Marker:
                 signed.replace(video)
             finally:
                 signed.unlink(missing_ok=True)
+
+    def sign_animation(self, film: Path, media_type: str, origin: Origin) -> None:
+        """Sign a finished GIF or WebP, which has its metadata already. Raises OSError and MarkingError."""
+        if self._signer is not None:
+            film.write_bytes(self._signer.sign(film.read_bytes(), media_type, origin))

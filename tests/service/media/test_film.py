@@ -15,6 +15,7 @@ from tiny_service import SIZE, make_face, serve, write_bundle
 
 from service.media.film import FilmOrder
 from service.media.keyframes import BLINK_EVERY, CLOSING, FIRST_BLINK, find_blink, interpolate, shut_eyes
+from service.provenance.watermark import read_watermark
 from service.settings import Settings
 from shared.expression import measure_expression
 from shared.landmarks import IBUG68, IBUG70
@@ -76,6 +77,20 @@ async def test_a_film_goes_smoothly_from_face_to_face(settings: Settings, wanted
     assert len(reds) == 11
     expected = [0.2 * 255 * share * share * (3 - 2 * share) for share in np.linspace(0, 1, 11)]
     np.testing.assert_allclose(np.array(reds) - reds[0], expected, atol=4)
+
+
+async def test_a_film_says_that_it_is_synthetic(settings: Settings) -> None:
+    order = make_order(size=256)
+    async with serve(settings) as client:
+        webp, gif, mp4 = [(await film(client, order | {"format": wanted})).content for wanted in ("webp", "gif", "mp4")]
+    assert b"trainedAlgorithmicMedia" in webp
+    assert b"trainedAlgorithmicMedia" in gif
+    assert b"trainedAlgorithmicMedia" in mp4
+    with av.open(BytesIO(mp4)) as container:
+        frame = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    found = read_watermark(frame)
+    assert found is not None
+    assert found.kind == "generated"
 
 
 async def test_each_keyframe_is_converted_once_and_for_all(settings: Settings) -> None:
