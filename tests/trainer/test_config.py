@@ -5,10 +5,11 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from trainer.config import PRESETS, ConverterTraining, TL2FTraining, TrainingConfig, change_config
+from trainer.config import PRESETS, ConverterTraining, GeneratorTraining, TrainingConfig, change_config
 from trainer.errors import ConfigError, DeviceError, TrainerError
 from trainer.loops import device
 from trainer.loops.device import autocast, has_bfloat16, pick_device
+from trainer.networks.generator import GeneratorConfig
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
@@ -21,8 +22,12 @@ def test_a_preset_survives_being_saved(name: str) -> None:
 def test_quick_is_the_default_with_fewer_steps() -> None:
     default, quick = PRESETS["default"], PRESETS["quick"]
     assert quick.converter.steps < default.converter.steps / 5
-    assert quick.tl2f.steps < default.tl2f.steps / 5
-    assert quick.tl2f.network == default.tl2f.network
+    assert quick.generator.steps < default.generator.steps / 5
+    assert quick.generator.network == default.generator.network
+
+
+def test_the_recipe_stays_short() -> None:
+    assert len(GeneratorTraining.model_fields) <= 25
 
 
 def test_configuration_is_frozen_and_knows_its_fields() -> None:
@@ -30,33 +35,31 @@ def test_configuration_is_frozen_and_knows_its_fields() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         config.seed = 1
     with pytest.raises(ValidationError, match="frozen"):
-        config.tl2f.steps = 1
+        config.generator.steps = 1
     with pytest.raises(ValidationError, match="Extra inputs"):
-        TL2FTraining(step=3)
+        GeneratorTraining(step=3)
 
 
 def test_fields_of_the_recipe_are_set_by_name() -> None:
-    changed = change_config(
-        PRESETS["refine"],
-        ["tl2f.l2i_gan=0.09", "tl2f.gan_reach=null", "tl2f.betas=[0, 0.9]", "tl2f.gan_loss=log", "seed=3"],
-    )
-    tl2f = changed.tl2f
-    assert (tl2f.l2i_gan, tl2f.gan_reach, tl2f.betas, tl2f.gan_loss) == (0.09, None, (0, 0.9), "log")
-    assert (changed.preset, changed.seed) == ("refine", 3)
-    assert change_config(changed, ["tl2f.network.hidden=64"]).tl2f.network.hidden == 64
-    assert tl2f.steps == PRESETS["refine"].tl2f.steps
+    changed = change_config(PRESETS["quick"], ["generator.l2i_gan=0.09", "generator.gan_loss=log", "seed=3"])
+    assert (changed.generator.l2i_gan, changed.generator.gan_loss) == (0.09, "log")
+    assert (changed.preset, changed.seed) == ("quick", 3)
+    assert changed.generator.steps == PRESETS["quick"].generator.steps
+    deeper = change_config(changed, ["generator.network.hidden=64", "generator.network.textures=[1, 2, 3]"])
+    assert deeper.generator.network == GeneratorConfig(hidden=64, textures=(1, 2, 3))
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("tl2f.l2i_gan", "write it as FIELD=VALUE"),
-        ("tl2f.lsgan=1", "no field tl2f.lsgan; beside it are: network, discriminator, steps"),
-        ("tl3f.l2i=1", "no field tl3f.l2i; beside it are: none"),
-        ("tl2f.l2i.x=1", "no field tl2f.l2i.x; beside it are: none"),
-        ("preset=paper", "no field preset; beside it are: seed, converter, tl2f"),
-        ("tl2f.l2i=-1", "greater than or equal to 0"),
-        ("tl2f.gan_loss=wgan", "Input should be 'hinge' or 'log'"),
+        ("generator.l2i_gan", "write it as FIELD=VALUE"),
+        ("generator.lsgan=1", "no field generator.lsgan; beside it are: network, discriminator, steps"),
+        ("theta.l2i=1", "no field theta.l2i; beside it are: none"),
+        ("generator.l2i.x=1", "no field generator.l2i.x; beside it are: none"),
+        ("preset=paper", "no field preset; beside it are: seed, converter, generator"),
+        ("generator.l2i=-1", "greater than or equal to 0"),
+        ("generator.gan_loss=wgan", "Input should be 'hinge' or 'log'"),
+        ("generator.network.kind=vae", "does not match any of the expected tags"),
     ],
 )
 def test_a_field_that_cannot_be_set_is_named(change: str, words: str) -> None:
@@ -65,11 +68,11 @@ def test_a_field_that_cannot_be_set_is_named(change: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"steps": 0}, {"batch": 0}, {"learning_rate": 0}, {"gan_start": 1.5}, {"ema": 1.0}, {"gan_loss": "wgan"}]
+    "wrong", [{"steps": -1}, {"batch": 0}, {"learning_rate": 0}, {"gan_start": 1.5}, {"ema": 1.0}, {"gan_loss": "wgan"}]
 )
 def test_settings_that_can_not_be_are_refused(wrong: dict[str, float | str]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
-        TL2FTraining.model_validate(wrong)
+        GeneratorTraining.model_validate(wrong)
 
 
 def test_converter_settings_that_can_not_be_are_refused() -> None:
@@ -109,3 +112,5 @@ def test_autocast_is_bfloat16_or_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr(device, "has_bfloat16", lambda where, answer=available: answer)
         with autocast(torch.device("cpu")):
             assert layer(given).dtype is expected
+        with autocast(torch.device("cpu"), enabled=False):
+            assert layer(given).dtype is torch.float32

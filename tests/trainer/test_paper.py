@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from trainer.networks.tl2f import TL2F, TL2FConfig
 
 from tests.trainer.tiny_training import (
     assert_same,
@@ -26,7 +27,6 @@ from trainer.losses import generator as tl2f_lesson
 from trainer.losses.generator import GuidanceNetworks
 from trainer.networks.converter import ConverterConfig, Decoder, Encoder
 from trainer.networks.discriminator import DiscriminatorConfig
-from trainer.networks.tl2f import TL2F, TL2FConfig
 
 PAPER = PRESETS["paper"]
 SMALL = PAPER.tl2f.model_copy(

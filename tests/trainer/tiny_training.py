@@ -9,117 +9,98 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from shared.landmarks import IBUG68
-from shared.neutral import find_neutral
+from shared.landmarks import IBUG68, Points, Scheme, convert_scheme
 from tests.fixtures.acted import MOUTH, RULE, film_units, paint, stretch
 from tests.fixtures.painted import FACE
-from trainer.config import ConverterTraining, TL2FTraining
+from trainer.config import ConverterTraining, GeneratorTraining
 from trainer.loops.checkpoint import load_checkpoint
 from trainer.loops.converter import ConverterLosses, ConverterModel, Identity, make_identity
-from trainer.loops.generator import train_tl2f
-from trainer.losses.generator import GuidanceNetworks
-from trainer.networks.converter import Converter, ConverterConfig
+from trainer.loops.generator import CHECKPOINT, GeneratorData, Learned, train_generator
+from trainer.losses.generator import GuidanceDetector
+from trainer.networks.converter import ConverterConfig
 from trainer.networks.discriminator import DiscriminatorConfig
+from trainer.networks.generator import GeneratorConfig
 from trainer.networks.hourglass import Hourglass, HourglassConfig
-from trainer.networks.tl2f import TL2F, TL2FConfig
+from trainer.networks.paper_generator import PaperGeneratorConfig
 from trainer.sampling.batches import TargetFrames
 
 CPU = torch.device("cpu")
 CONVERTER = ConverterTraining(network=ConverterConfig(hidden=8), steps=6, batch=4)
-TL2F_TRAINING = TL2FTraining(
-    network=TL2FConfig(hidden=8, seed_channels=4, block_channels=(4, 4, 4, 4, 4)),
-    discriminator=DiscriminatorConfig(channels=(4, 4)),
-    steps=6,
+TEXTURES = GeneratorConfig(scheme="ibug68", textures=(2, 2, 2), hidden=8, channels=(4, 4, 4))
+GENERATOR = GeneratorTraining(
+    network=TEXTURES,
+    discriminator=DiscriminatorConfig(channels=(4, 4), window=64),
+    steps=4,
     batch=2,
     gan_start=0.5,
-    i2l_start=0.34,
-    i2l_pictures=2,
-    gan_pictures=2,
-    converted=1,
+    i2l_pictures=1,
 )
-WITHOUT_MESH = TL2F_TRAINING.model_copy(
-    update={"relabel": False, "perceptual": 0.0, "seen": 0.0, "opening": 0.0, "identity": 0.0, "likeness": 0.0}
-)
-"""Nothing that is learned from a network under models/."""
-ONE_STEP = {
-    "steps": 1,
-    "l2i": 0.0,
-    "around": 0.0,
-    "i2l": 0.0,
-    "perceptual": 0.0,
-    "seen": 0.0,
-    "opening": 0.0,
-    "identity": 0.0,
-    "likeness": 0.0,
-    "l2i_gan": 0.0,
-    "feature_matching": 0.0,
-    "gan_start": 0.0,
-    "ema": 0.0,
-}
-"""A single step to which no term counts."""
+JOINT = GENERATOR.model_copy(update={"gan_start": 0.0, "converted": 1, "converter_learning_rate": 1e-3})
+"""As in the paper Phi and Psi learn on, and D judges pictures of other people's landmarks."""
+UPSCALE = PaperGeneratorConfig(points=68, hidden=8, seed_channels=4, block_channels=(4, 4, 4, 4, 4, 4))
 WIDE = stretch(stretch(FACE, "right_eye", 1.2, 1.3), "left_eye", 1.2, 1.3)
 WIDE[MOUTH] += (0, 0.04)
 
 
-def change(**changes: Any) -> TL2FTraining:
-    """The tiny training with some of its settings changed."""
-    return TL2F_TRAINING.model_copy(update=changes)
+def film(count: int, face: Points = FACE, phase: float = 0, scheme: Scheme = IBUG68) -> Points:
+    """`film_units` in another scheme, (count, N, 2)."""
+    return convert_scheme(film_units(count, face, phase), IBUG68, scheme)
 
 
-def make_people(count: int = 40) -> Mapping[str, Identity]:
+def make_people(count: int = 40, scheme: Scheme = IBUG68) -> Mapping[str, Identity]:
     """Ada, who is the target, and bob."""
-    faces = {"ada": film_units(count), "bob": film_units(count, WIDE, phase=1)}
-    return {name: make_identity(torch.from_numpy(frames), IBUG68) for name, frames in faces.items()}
+    faces = {"ada": film(count, scheme=scheme), "bob": film(count, WIDE, phase=1, scheme=scheme)}
+    return {name: make_identity(torch.from_numpy(frames), scheme) for name, frames in faces.items()}
 
 
-def make_lesson(people: Mapping[str, Identity], config: ConverterTraining = CONVERTER) -> ConverterLosses:
-    return ConverterLosses(people, IBUG68, RULE, config)
+def make_losses(
+    people: Mapping[str, Identity], config: ConverterTraining = CONVERTER, scheme: Scheme = IBUG68
+) -> ConverterLosses:
+    """The converter's losses on these people."""
+    return ConverterLosses(people, scheme, RULE, config)
 
 
-def make_omega() -> Hourglass:
-    """An Omega as `load_omega` gives it: its weights held fixed."""
+def make_detector() -> GuidanceDetector:
+    """An Omega as `load_guidance` gives it: its weights held fixed."""
     torch.manual_seed(1)
-    omega = Hourglass(HourglassConfig(channels=4, depth=2))
-    return omega.eval().requires_grad_(False)
+    omega = Hourglass(HourglassConfig(channels=4, depth=2)).eval().requires_grad_(False)
+    return GuidanceDetector(omega, list(range(68)))
 
 
-def make_teachers(config: ConverterTraining = CONVERTER) -> GuidanceNetworks:
-    return GuidanceNetworks(make_lesson(make_people(), config), make_omega())
-
-
-def make_frames(size: int = 256, foreign: int = 5) -> TargetFrames:
-    """Twelve painted frames of ada, of this size, and landmarks of bob, which pass for converted as they are."""
-    landmarks = film_units(12)
-    others = torch.from_numpy(film_units(max(foreign, 1), WIDE, phase=2))[:foreign]
-    return TargetFrames(
-        landmarks=torch.from_numpy(landmarks),
-        crops=np.stack([paint(frame, size) for frame in landmarks]),
-        neutral=torch.from_numpy(find_neutral(landmarks, IBUG68)),
-        foreign=others,
-        converted=others,
-        scheme=IBUG68,
-        rule=RULE,
-        mesh_labelled=False,
-    )
+def make_frames(count: int = 12, foreign: int = 5, scheme: Scheme = IBUG68) -> TargetFrames:
+    """Painted frames of ada, and landmarks of bob."""
+    landmarks = film(count, scheme=scheme)
+    others = film(max(foreign, 1), WIDE, phase=2, scheme=scheme)[:foreign]
+    crops = np.stack([paint(frame, 256) for frame in landmarks])
+    return TargetFrames(torch.from_numpy(landmarks), crops, torch.from_numpy(others), scheme)
 
 
 def train(
     frames: TargetFrames,
     folder: Path,
-    config: TL2FTraining = TL2F_TRAINING,
-    teachers: GuidanceNetworks | None = None,
+    config: GeneratorTraining = GENERATOR,
     seed: int = 3,
-) -> tuple[TL2F, Converter]:
-    """Theta and the converter after a training that begins with the same converter each time."""
-    teachers = teachers or make_teachers()
-    torch.manual_seed(7)
-    return train_tl2f("ada", frames, teachers.lesson.make_model(), teachers, config, seed, CPU, folder)
+    detector: GuidanceDetector | None = None,
+    **rest: Any,
+) -> Learned:
+    """What a training leaves that begins with the same converter each time. `detector`: a new one where I2L counts."""
+    if detector is None and config.i2l > 0:
+        detector = make_detector()
+    losses = make_losses(make_people(scheme=frames.scheme), fit_converter(frames.scheme), frames.scheme)
+    data = GeneratorData("ada", frames, make_model(losses), losses, detector)
+    return train_generator(data, config, seed, CPU, folder, **rest)
 
 
-def make_model(lesson: ConverterLosses) -> ConverterModel:
+def fit_converter(scheme: Scheme) -> ConverterTraining:
+    """`CONVERTER` for this scheme's points."""
+    network = CONVERTER.network.model_copy(update={"points": scheme.count})
+    return CONVERTER.model_copy(update={"network": network})
+
+
+def make_model(losses: ConverterLosses) -> ConverterModel:
     """The converter that `train` begins with."""
     torch.manual_seed(7)
-    return lesson.make_model()
+    return losses.make_model()
 
 
 def read_log(folder: Path) -> EventAccumulator:
@@ -135,9 +116,9 @@ def read_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return {name: [(each.step, each.value) for each in events.Scalars(name)] for name in events.Tags()["scalars"]}
 
 
-def load(folder: Path, config: TL2FTraining = TL2F_TRAINING) -> dict[str, Any]:
+def load(folder: Path, config: GeneratorTraining = GENERATOR) -> dict[str, Any]:
     """The checkpoint that a training left."""
-    saved = load_checkpoint(folder / "tl2f.pt", config)
+    saved = load_checkpoint(folder / CHECKPOINT, config)
     assert saved is not None
     return saved
 
@@ -182,3 +163,8 @@ def assert_same(ours: Any, theirs: Any, where: str = "") -> None:
             assert_same(one, other, f"{where}[{number}]")
     else:
         assert ours == theirs, where
+
+
+def find_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
+    """Names of the tensors of two state dicts that differ."""
+    return {name for name, value in before.items() if not torch.equal(value, after[name])}

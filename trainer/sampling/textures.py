@@ -75,8 +75,9 @@ def find_canonical(landmarks: Tensor, scheme: Scheme) -> Tensor:
         names = [name for name in (f"{side}_eye", f"{side}_pupil") if name in scheme.groups]
         parts.append((f"{side}_eye", OPEN_EYE, corners, pick(scheme, names)))
     for name, bounds, anchor, points in parts:
-        low, high = np.quantile(measured[name], bounds)
-        chosen = landmarks[torch.from_numpy((measured[name] >= low) & (measured[name] <= high))]
+        ranks = np.array(bounds) * (len(landmarks) - 1)
+        order = measured[name].argsort(kind="stable")[int(ranks[0]) : int(np.ceil(ranks[1])) + 1]  # one at least
+        chosen = landmarks[torch.from_numpy(order)]
         offset = chosen[:, list(points)] - chosen[:, list(anchor)].mean(dim=1, keepdim=True)
         shape[list(points)] = shape[list(anchor)].mean(dim=0) + offset.mean(dim=0)
     return shape
