@@ -12,7 +12,7 @@ from shared.landmarks import IBUG68
 from tests.fixtures.acted import film_units, stretch
 from tests.fixtures.painted import FACE
 from tests.trainer.tiny_training import CONVERTER as TINY
-from tests.trainer.tiny_training import EveryOther, break_at, make_lesson, make_people
+from tests.trainer.tiny_training import EveryOther, break_at, make_losses, make_people
 from trainer.config import ConverterTraining
 from trainer.errors import CheckpointError
 from trainer.loops import converter as module
@@ -34,7 +34,7 @@ def people() -> Mapping[str, Identity]:
 def train(
     people: Mapping[str, Identity], folder: Path, config: ConverterTraining = TINY, seed: int = 3
 ) -> ConverterModel:
-    return train_converter(make_lesson(people, config), seed, folder)
+    return train_converter(make_losses(people, config), seed, folder)
 
 
 def test_a_broken_run_goes_on_as_if_it_had_not_been(
@@ -82,7 +82,7 @@ def test_training_gives_the_threads_back(people: Mapping[str, Identity], tmp_pat
 
 def make_model(people: Mapping[str, Identity]) -> ConverterModel:
     torch.manual_seed(0)
-    return make_lesson(people).make_model()
+    return make_losses(people).make_model()
 
 
 def test_statistics_whiten_what_goes_in_and_out(people: Mapping[str, Identity]) -> None:
@@ -105,9 +105,9 @@ def test_the_papers_terms_are_as_in_the_paper(people: Mapping[str, Identity]) ->
     plain = {"transfer": 0.0, "noise": 0.0, "x_l2l": 0.0, "feature_weight": 1.0, "jaw_weight": 1.0}
 
     def measure(**changes: float) -> float:
-        lesson = make_lesson(people, TINY.model_copy(update=plain | changes))
+        losses = make_losses(people, TINY.model_copy(update=plain | changes))
         torch.manual_seed(5)
-        return float(lesson.loss(model, TINY.batch)[0].detach())
+        return float(losses.loss(model, TINY.batch)[0].detach())
 
     torch.manual_seed(5)
     expected, there_and_back = 0.0, 0.0
@@ -135,13 +135,13 @@ def test_learning_lowers_the_terms_and_serves_a_face_it_never_saw(
     people: Mapping[str, Identity], tmp_path: Path
 ) -> None:
     config = ConverterTraining(network=ConverterConfig(hidden=32), steps=120, batch=16)
-    lesson = make_lesson(people, config)
-    start, trained = lesson.make_model(), train(people, tmp_path, config)
+    losses = make_losses(people, config)
+    start, trained = losses.make_model(), train(people, tmp_path, config)
 
     def measure(model: ConverterModel) -> float:
         torch.manual_seed(11)
         with torch.no_grad():
-            return float(lesson.loss(model, 16)[0])
+            return float(losses.loss(model, 16)[0])
 
     assert measure(trained) < 0.7 * measure(start)
 

@@ -1,6 +1,8 @@
 """The generator's training: its phases, what each term's gradient reaches, and that a broken run goes on unharmed."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -8,41 +10,47 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
+from shared.landmarks import IBUG70
 from tests.trainer.tiny_training import (
-    ONE_STEP,
-    TL2F_TRAINING,
+    CONVERTER,
+    CPU,
+    GENERATOR,
+    JOINT,
+    TEXTURES,
+    UPSCALE,
     EveryOther,
     assert_same,
     break_at,
-    change,
+    find_changed,
     load,
+    make_detector,
     make_frames,
+    make_losses,
     make_model,
-    make_omega,
-    make_teachers,
+    make_people,
+    read_curves,
     train,
 )
+from trainer.config import PRESETS, GeneratorTraining
 from trainer.errors import CheckpointError
 from trainer.loops import generator as module
-from trainer.loops.generator import update_average
-from trainer.losses import generator as tl2f_lesson
-from trainer.losses.generator import GuidanceNetworks
-from trainer.networks.tl2f import TL2F, TL2FConfig
+from trainer.loops.generator import start_generator, update_average
+from trainer.networks.converter import Encoder
+from trainer.networks.paper_generator import PaperGenerator
+from trainer.sampling import batches
 from trainer.sampling.batches import TargetFrames
 
-MODELS = Path(__file__).parents[3] / "models"
+PAPER = PRESETS["paper"].generator.model_copy(
+    update={"network": UPSCALE, "discriminator": GENERATOR.discriminator.model_copy(update={"window": 256}), "steps": 2}
+)
+NO_TERM = {"l2i": 0.0, "gradient": 0.0, "i2l": 0.0, "l2i_gan": 0.0, "feature_matching": 0.0, "weight_decay": 0.0}
 
 
 @pytest.fixture(scope="module")
 def frames() -> TargetFrames:
-    """Frames as large as Theta's pictures, and foreign landmarks."""
     return make_frames()
-
-
-@pytest.fixture(scope="module")
-def teachers() -> GuidanceNetworks:
-    return make_teachers()
 
 
 @pytest.fixture(autouse=True)
@@ -51,183 +59,203 @@ def float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainer.loops.device.has_bfloat16", lambda device: False)
 
 
+def change(config: GeneratorTraining = GENERATOR, **changes: Any) -> GeneratorTraining:
+    return config.model_copy(update=changes)
+
+
 # Broken and finished runs
 
 
-@pytest.mark.parametrize("broken_in", [4, 6])  # before and after D came in
+@pytest.mark.parametrize(("config", "broken_in"), [(GENERATOR, 4), (JOINT, 4), (PAPER, 2)])
 def test_a_broken_run_goes_on_as_if_it_had_not_been(
-    frames: TargetFrames, teachers: GuidanceNetworks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken_in: int
+    frames: TargetFrames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: GeneratorTraining, broken_in: int
 ) -> None:
-    theta, converter = train(frames, tmp_path / "whole", teachers=teachers)
+    whole = train(frames, tmp_path / "whole", config)
     with monkeypatch.context() as patch:
-        break_at(patch, module, "draw_batch", broken_in)
-        patch.setattr(module, "CheckpointClock", EveryOther)
+        break_at(patch, module.GeneratorLosses, "reconstruction", broken_in)
+        patch.setattr(module, "CheckpointClock", EveryOther if broken_in > 2 else EveryOne)
         with pytest.raises(KeyboardInterrupt):
-            train(frames, tmp_path / "broken", teachers=teachers)
-    assert load(tmp_path / "broken")["step"] == broken_in - 2  # one step is lost and done again
-    again, converter_again = train(frames, tmp_path / "broken", teachers=teachers)
-    assert_same(theta.state_dict(), again.state_dict())
-    assert_same(converter.state_dict(), converter_again.state_dict())
-    whole = load(tmp_path / "whole")
-    assert {"averaged", "discriminator", "converter", "converter_optimiser", "d_optimiser"} < set(whole)
-    assert whole["converter_optimiser"]["state"]  # the converter did learn
-    assert_same(whole, load(tmp_path / "broken"))
+            train(frames, tmp_path / "broken", config)
+    assert load(tmp_path / "broken", config)["step"] == 2 * ((broken_in - 1) // 2) + (broken_in == 2)
+    again = train(frames, tmp_path / "broken", config)
+    assert again.steps == whole.steps == config.steps
+    assert_same(whole.theta.state_dict(), again.theta.state_dict())
+    assert_same(whole.converter.state_dict(), again.converter.state_dict())
+    saved = [load(tmp_path / name, config) for name in ("whole", "broken")]
+    for state in saved:
+        assert state.pop("seconds") > 0
+    assert {"averaged", "discriminator", "converter", "converter_optimiser", "d_optimiser"} < set(saved[0])
+    assert_same(*saved)
+
+
+class EveryOne:
+    """A clock that lets every step be saved."""
+
+    def is_due(self) -> bool:
+        return True
 
 
 def test_a_finished_run_is_not_trained_again(
-    frames: TargetFrames, teachers: GuidanceNetworks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    frames: TargetFrames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = change(steps=2)
-    first = train(frames, tmp_path, config, teachers)
-    break_at(monkeypatch, module, "draw_batch", 1)
-    again = train(frames, tmp_path, config, teachers)
-    for one, other in zip(first, again, strict=True):
-        assert_same(one.state_dict(), other.state_dict())
-        assert not other.training
+    config = change(steps=1)
+    first = train(frames, tmp_path, config)
+    break_at(monkeypatch, batches, "draw_batch", 1)
+    again = train(frames, tmp_path, config)
+    assert_same(first.theta.state_dict(), again.theta.state_dict())
+    assert again[2:] == (1, load(tmp_path, config)["seconds"])
+    assert not again.theta.training
+    assert not again.converter.training
     with pytest.raises(CheckpointError, match="another configuration"):
-        train(frames, tmp_path, change(steps=2, l2i=5.0), teachers)
+        train(frames, tmp_path, change(steps=1, l2i=5.0))
+
+
+def test_no_steps_leave_the_textures_as_they_were_taken(frames: TargetFrames, tmp_path: Path) -> None:
+    learned = train(frames, tmp_path, change(steps=0))
+    assert learned.steps == 0
+    assert_same(learned.theta.state_dict(), start_generator(change(steps=0), frames, 3).state_dict())
+
+
+def test_a_run_ends_when_its_seconds_are_over(frames: TargetFrames, tmp_path: Path) -> None:
+    config = change(steps=1000)
+    learned = train(frames, tmp_path, config, seconds=0.0)
+    assert learned.steps == load(tmp_path, config)["step"] == 1
+    assert learned.seconds > 0
 
 
 # Phases
 
 
-def test_d_learns_when_its_phase_has_come(frames: TargetFrames, teachers: GuidanceNetworks, tmp_path: Path) -> None:
+def test_d_learns_when_its_phase_has_come(frames: TargetFrames, tmp_path: Path) -> None:
     states = {}
-    for name, gan_start, steps in (("begun", 1.0, 1), ("without", 1.0, 3), ("with", 0.5, 3)):
-        config = change(gan_start=gan_start, steps=steps)
-        train(frames, tmp_path / name, config, teachers)
+    for name, gan_start, steps in (("begun", 1.0, 1), ("without", 1.0, 2), ("with", 0.5, 2)):
+        config = change(gan_start=gan_start, steps=steps, i2l=0.0)
+        train(frames, tmp_path / name, config)
         states[name] = load(tmp_path / name, config)["discriminator"]
     assert_same(states["begun"], states["without"])
-    assert any(not torch.equal(value, states["with"][name]) for name, value in states["begun"].items())
+    assert find_changed(states["begun"], states["with"])
 
 
-def test_where_d_leads_it_learns_alone(frames: TargetFrames, teachers: GuidanceNetworks, tmp_path: Path) -> None:
-    states = {}
-    for name, steps, lead in (("begun", 1, 1), ("led", 3, 3), ("after", 3, 2)):
-        config = change(gan_start=0.0, steps=steps, gan_lead=lead)
-        train(frames, tmp_path / name, config, teachers)
-        states[name] = load(tmp_path / name, config)
-    for part in ("theta", "averaged", "converter"):
-        assert_same(states["begun"][part], states["led"][part])
-        assert any(not torch.equal(value, states["after"][part][name]) for name, value in states["led"][part].items())
-    d = states["begun"]["discriminator"]
-    assert any(not torch.equal(value, states["led"]["discriminator"][name]) for name, value in d.items())
-
-
-def test_d_learns_at_a_pace_of_its_own(frames: TargetFrames, teachers: GuidanceNetworks, tmp_path: Path) -> None:
-    config = change(steps=4, gan_pace=3.0)
-    train(frames, tmp_path, config, teachers)
-    saved = load(tmp_path, config)
-    theirs, ds = (saved[name]["param_groups"][0]["lr"] for name in ("theta_optimiser", "d_optimiser"))
-    assert ds == pytest.approx(3 * theirs)
-
-
-def test_every_term_begins_in_its_phase_and_is_of_its_share_of_the_pictures(
-    frames: TargetFrames, teachers: GuidanceNetworks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_every_term_has_its_curve_and_the_loss_is_their_sum(
+    frames: TargetFrames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: dict[str, list[int]] = {}
-
-    def spy(function: str, pick: Any) -> None:
-        original = getattr(tl2f_lesson, function)
-
-        def record(*given: Any) -> Any:
-            seen.setdefault(function, []).append(len(pick(given)))
-            return original(*given)
-
-        monkeypatch.setattr(tl2f_lesson, function, record)
-
-    for function in ("l2i", "i2l", "l2i_gan_discriminator", "l2i_gan_generator"):
-        spy(function, lambda given: given[0])
-    spy("feature_matching", lambda given: given[0][0])
-    train(frames, tmp_path / "with", teachers=teachers)
-    of_d = ("l2i_gan_discriminator", "l2i_gan_generator", "feature_matching")
-    # Six steps of three pictures: Omega is asked of two from the third, D of two from the fourth.
-    assert seen == {"l2i": [3] * 6, "i2l": [2] * 4} | {name: [2] * 3 for name in of_d}
-    seen.clear()
-    train(make_frames(foreign=0), tmp_path / "alone", change(gan_start=0.0, i2l=0.0, gan_pictures=9, steps=1), teachers)
-    assert seen == {"l2i": [2]} | {name: [2] for name in of_d}  # no more than there are
+    monkeypatch.setattr(module, "LOG_STEPS", 1)
+    monkeypatch.setattr("trainer.losses.generator.RAMP_STEPS", 1)
+    train(frames, tmp_path)
+    curves = read_curves(tmp_path)
+    steps = {name: [step for step, _ in points] for name, points in curves.items()}
+    whole, late = [0, 1, 2, 3], [2, 3]
+    expected = dict.fromkeys(("l2i", "gradient", "loss", "learning_rate", "samples_per_second"), whole)
+    assert steps == expected | dict.fromkeys(("i2l", "d", "l2i_gan", "feature_matching"), late)
+    values = {name: dict(points) for name, points in curves.items()}
+    for step, names in ((0, ("l2i", "gradient")), (3, ("l2i", "gradient", "i2l", "l2i_gan", "feature_matching"))):
+        total = sum(getattr(GENERATOR, name) * values[name][step] for name in names)
+        assert values["loss"][step] == pytest.approx(total, rel=1e-4)
 
 
-def test_without_i2l_no_omega_is_needed(frames: TargetFrames, teachers: GuidanceNetworks, tmp_path: Path) -> None:
-    config = change(steps=2, i2l=0.0, i2l_start=0.0)
-    theta, _ = train(frames, tmp_path / "without", config, replace(teachers, omega=None))
-    other, _ = train(frames, tmp_path / "with", config, teachers)
-    assert_same(theta.state_dict(), other.state_dict())
+def test_previews_are_of_the_average_so_far(frames: TargetFrames, tmp_path: Path) -> None:
+    published: list[tuple[Mapping[str, Tensor], int]] = []
+
+    def publish(theta: torch.nn.Module, converter: torch.nn.Module, steps: int, seconds: float) -> None:
+        published.append(({name: value.clone() for name, value in theta.state_dict().items()}, steps))
+        assert seconds > 0
+
+    learned = train(frames, tmp_path, change(steps=2, i2l=0.0), publish=publish)
+    assert [steps for _, steps in published] == [1, 2]
+    assert find_changed(published[0][0], published[1][0])
+    assert_same(published[1][0], learned.theta.state_dict())
 
 
 # Who learns, and who does not
 
 
-def test_theta_may_begin_with_given_weights(frames: TargetFrames, teachers: GuidanceNetworks, tmp_path: Path) -> None:
-    torch.manual_seed(11)
-    given = TL2F(TL2F_TRAINING.network)
-    given.centre += 0.1
-    config = change(**ONE_STEP, weight_decay=0.0)
-    torch.manual_seed(7)
-    model = teachers.lesson.make_model()
-    theta, _ = module.train_tl2f(
-        "ada", frames, model, teachers, config, 3, torch.device("cpu"), tmp_path, weights=given.state_dict()
-    )
-    assert_same(theta.state_dict(), given.state_dict())
+def learn_from(term: dict[str, float], frames: TargetFrames, folder: Path, **changes: Any) -> dict[str, bool]:
+    """Which networks a single step of one term changes."""
+    config = change(JOINT, **NO_TERM | {"steps": 1, "ema": 0.0, "noise": 0.0} | term | changes)
+    losses = make_losses(make_people(), CONVERTER.model_copy(update={"l2l": 0.0, "x_l2l": 0.0, "transfer": 0.0}))
+    model = make_model(losses)
+    data = module.GeneratorData("ada", frames, model, losses, make_detector() if config.i2l else None)
+    module.train_generator(data, config, 3, CPU, folder)
+    saved = load(folder, config)
+    changed = find_changed(make_model(losses).state_dict(), saved["converter"])
+    parts = {part: any(name.startswith(part) for name in changed) for part in ("phi", "psi.ada", "psi.bob")}
+    begun = start_generator(config, frames, 3).state_dict()
+    return parts | {"theta": bool(find_changed(begun, saved["theta"]))}
+
+
+def test_no_term_moves_nothing(frames: TargetFrames, tmp_path: Path) -> None:
+    assert not any(learn_from({}, frames, tmp_path).values())
+
+
+@pytest.mark.parametrize("network", [TEXTURES, UPSCALE])
+def test_eq_6_reaches_phi_and_psi_through_theta(frames: TargetFrames, tmp_path: Path, network: Any) -> None:
+    reached = {"phi": True, "psi.ada": True, "psi.bob": False, "theta": True}
+    assert learn_from({"l2i_gan": 1.0}, frames, tmp_path / "joint", network=network) == reached
+    fixed = learn_from({"l2i_gan": 1.0}, frames, tmp_path / "fixed", network=network, converter_learning_rate=0.0)
+    assert fixed == dict.fromkeys(reached, False) | {"theta": True}
+
+
+@pytest.mark.parametrize(
+    "term", [{"l2i": 1.0}, {"gradient": 1.0}, {"i2l": 1.0}, {"feature_matching": 1.0, "l2i_gan": 1e-9}]
+)
+def test_terms_of_own_pictures_move_theta_alone(frames: TargetFrames, tmp_path: Path, term: dict[str, float]) -> None:
+    changed = learn_from(term, frames, tmp_path, converted=0)
+    assert changed == {"phi": False, "psi.ada": False, "psi.bob": False, "theta": True}
 
 
 def test_the_converters_own_terms_move_every_psi_and_not_theta(frames: TargetFrames, tmp_path: Path) -> None:
-    teachers = make_teachers()
-    config = change(**ONE_STEP)
-    train(frames, tmp_path, config, teachers)
-    before, after = make_model(teachers.lesson).state_dict(), load(tmp_path, config)["converter"]
+    config = change(JOINT, **NO_TERM, steps=1, ema=0.0)
+    train(frames, tmp_path, config)
+    before, after = make_model(make_losses(make_people())).state_dict(), load(tmp_path, config)["converter"]
+    changed = find_changed(before, after)
     for part in ("phi", "psi.ada", "psi.bob"):
-        assert any(not torch.equal(before[name], after[name]) for name in before if name.startswith(part)), part
-    assert torch.equal(before["average"], after["average"])
+        assert any(name.startswith(part) for name in changed), part
+    assert "average" not in changed
 
 
-def test_before_the_gan_phase_the_converter_stays_as_it_is(
-    frames: TargetFrames, teachers: GuidanceNetworks, tmp_path: Path
-) -> None:
-    config = change(gan_start=1.0, steps=2)
-    train(frames, tmp_path, config, teachers)
-    assert_same(make_model(teachers.lesson).state_dict(), load(tmp_path, config)["converter"])
+def test_omega_is_never_trained(frames: TargetFrames, tmp_path: Path) -> None:
+    detector = make_detector()
+    train(frames, tmp_path, change(gan_start=0.0, steps=2), detector=detector)
+    assert_same(detector.omega.state_dict(), make_detector().omega.state_dict())
 
 
-def test_omega_is_never_trained(frames: TargetFrames, teachers: GuidanceNetworks, tmp_path: Path) -> None:
-    train(frames, tmp_path, change(i2l_start=0.0), teachers)
-    assert teachers.omega is not None
-    assert_same(teachers.omega.state_dict(), make_omega().state_dict())
-    assert all(parameter.grad is None for parameter in teachers.omega.parameters())
+def test_without_anybody_else_d_sees_own_pictures_alone(tmp_path: Path) -> None:
+    learned = train(make_frames(foreign=0), tmp_path, change(converted=1, gan_start=0.0, steps=1, i2l=0.0))
+    assert learned.steps == 1
 
 
 # What comes out
 
 
-def test_theta_learns_the_pictures(frames: TargetFrames, teachers: GuidanceNetworks, tmp_path: Path) -> None:
-    network = TL2FConfig(hidden=32, seed_channels=16, block_channels=(16, 16, 16, 16, 8))
-    config = change(network=network, steps=50, gan_start=1.0, i2l=0.0, ema=0.5, learning_rate=5e-3, surround=1.0)
-    theta, _ = train(frames, tmp_path, config, teachers)
-    assert not theta.training
-    torch.manual_seed(3)
-    begun = TL2F(config.network)
-    begun.fit_whitening(frames.landmarks)
-    chosen = torch.tensor([0, 5, 11])
-    wanted = frames.pictures(chosen)
+def test_theta_learns_the_pictures(frames: TargetFrames, tmp_path: Path) -> None:
+    config = change(steps=25, gan_start=1.0, i2l=0.0, ema=0.5)
+    learned = train(frames, tmp_path, config)
+    wanted = frames.pictures(torch.arange(12))
     with torch.no_grad():
-        before, after = ((net(frames.landmarks[chosen]) - wanted).abs().mean() for net in (begun, theta))
-    assert after < 0.6 * before
-    assert torch.equal(theta.centre, begun.centre)  # the average of the weights carries the statistics along
+        errors = [
+            (theta(frames.landmarks) - wanted).abs().mean()
+            for theta in (start_generator(config, frames, 3).eval(), learned.theta)
+        ]
+    assert errors[1] < 0.8 * errors[0]
 
 
-def test_samples_show_frames_answers_and_strangers(
-    frames: TargetFrames, teachers: GuidanceNetworks, tmp_path: Path
-) -> None:
-    train(frames, tmp_path / "with", change(steps=1), teachers)
-    train(make_frames(foreign=0), tmp_path / "alone", change(steps=1), teachers)
+def test_samples_show_frames_answers_and_strangers(frames: TargetFrames, tmp_path: Path) -> None:
+    config = change(steps=1, i2l=0.0)
+    train(frames, tmp_path / "with", config)
+    train(make_frames(foreign=0), tmp_path / "alone", config)
     for name, rows in (("with", 3), ("alone", 2)):
         (path,) = (tmp_path / name / "samples").iterdir()
         assert path.name == "step_000001.jpg"
         with Image.open(path) as picture:
-            assert picture.format == "JPEG"
             assert picture.size == (6 * 256, rows * 256)
             shown = np.asarray(picture)[:256, :256].astype(int)
         assert np.abs(shown - frames.crops[0]).mean() < 6
+
+
+def test_targets_of_seventy_points_learn_too(tmp_path: Path) -> None:
+    network = TEXTURES.model_copy(update={"scheme": "ibug70"})
+    learned = train(make_frames(scheme=IBUG70), tmp_path, change(JOINT, network=network, steps=1))
+    assert learned.theta(make_frames(2, scheme=IBUG70).landmarks).shape == (2, 3, 256, 256)
 
 
 def test_the_average_moves_by_what_the_decay_leaves() -> None:
@@ -239,4 +267,62 @@ def test_the_average_moves_by_what_the_decay_leaves() -> None:
     assert (mean.weight.item(), mean.bias.item()) == (1.5, -1.5)
     update_average(mean, new, decay=0.0)
     assert mean.weight.item() == 3.0
-    assert new.weight.item() == 3.0
+
+
+# The paper's recipe
+
+
+def test_the_numbers_of_section_3_1() -> None:
+    converter, generator = PRESETS["paper"].converter, PRESETS["paper"].generator
+    assert (converter.optimiser, converter.batch, converter.learning_rate, converter.steps) == (
+        "rmsprop",
+        4,
+        1e-5,
+        45_000,
+    )
+    assert (generator.optimiser, generator.batch, generator.learning_rate) == ("rmsprop", 1, 6e-5)
+    assert (generator.steps, generator.schedule) == (400_000, "steps")
+    assert {converter.l2l, converter.x_l2l, generator.l2i, generator.i2l, generator.l2i_gan} == {1}  # eq. 1 weighs none
+    assert (generator.gradient, generator.feature_matching, converter.transfer) == (0, 0, 0)
+
+
+def test_the_sizes_of_the_authors_networks() -> None:
+    paper = PRESETS["paper"]
+    with torch.device("meta"):
+        theta = PaperGenerator(paper.generator.network.model_copy(update={"points": 98}))
+        phi = Encoder(paper.converter.network.model_copy(update={"points": 98}))
+    widths = (1024, 512, 256, 128, 128, 128, 64)
+    convolutions = sum(9 * before * 4 * after + 4 * after for before, after in pairwise(widths))
+    expected = (196 * 1024 + 1024) + (1024 * 16_384 + 16_384) + convolutions + (9 * 64 * 3 + 3)
+    assert sum(each.numel() for each in theta.parameters()) == expected
+    layers = (196 * 512 + 512) + 3 * (512 * 512 + 512) + (512 * 196 + 196)
+    assert sum(each.numel() for each in phi.parameters()) == layers
+
+
+def test_the_paper_trains_all_its_networks_together(
+    frames: TargetFrames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOG_STEPS", 1)
+    monkeypatch.setattr("trainer.losses.generator.RAMP_STEPS", 1)
+    config = change(PAPER, learning_rate=1e-3, converter_learning_rate=1e-3)
+    train(frames, tmp_path, config)
+    saved = load(tmp_path, config)
+    values = {name: dict(points) for name, points in read_curves(tmp_path).items()}
+    terms = ("l2i", "i2l", "l2i_gan", "l2l", "x_l2l")
+    own = values["transfer"][1] if "transfer" in values else 0.0
+    assert values["loss"][1] == pytest.approx(sum(values[name][1] for name in terms) + own, rel=1e-4)  # eq. 1
+    assert "square_avg" in saved["theta_optimiser"]["state"][0]
+    assert_same(saved["theta"], saved["averaged"])  # nothing is averaged
+    changed = find_changed(make_model(make_losses(make_people())).state_dict(), saved["converter"])
+    for part in ("phi", "psi.ada", "psi.bob"):
+        assert any(name.startswith(part) for name in changed), part
+
+
+def test_a_detector_is_needed_only_for_i2l(frames: TargetFrames, tmp_path: Path) -> None:
+    losses = make_losses(make_people())
+    data = module.GeneratorData("ada", frames, make_model(losses), losses, None)
+    learned = module.train_generator(data, change(i2l=0.0, steps=1), 3, CPU, tmp_path)
+    with_detector = replace(data, model=make_model(losses), detector=make_detector())
+    assert learned.steps == 1
+    other = module.train_generator(with_detector, change(i2l=0.02, steps=1, gan_start=1.0), 3, CPU, tmp_path / "other")
+    assert_same(learned.theta.state_dict(), other.theta.state_dict())  # before its phase it says nothing

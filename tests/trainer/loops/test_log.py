@@ -8,11 +8,11 @@ from PIL import Image
 
 from tests.trainer.tiny_training import (
     CONVERTER,
-    TL2F_TRAINING,
+    GENERATOR,
     EveryOther,
     break_at,
     make_frames,
-    make_lesson,
+    make_losses,
     make_people,
     read_curves,
     read_log,
@@ -35,44 +35,28 @@ def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainer.loops.device.has_bfloat16", lambda device: False)
 
 
-def test_the_generators_curves_and_samples(tmp_path: Path) -> None:
-    train(make_frames(), tmp_path)
-    curves, config = read_curves(tmp_path), TL2F_TRAINING
-    steps = {name: [step for step, _ in points] for name, points in curves.items()}
-    whole, asked, joint = list(range(6)), list(range(2, 6)), list(range(3, 6))
-    expected = dict.fromkeys(RATES | {"l2i", "around"}, whole) | {"i2l": asked}
-    expected |= dict.fromkeys({"d", "l2i_gan", "feature_matching"} | CONVERTER_TERMS, joint)
-    assert steps == expected
-    values = {name: dict(points) for name, points in curves.items()}
-    first = config.l2i * values["l2i"][0] + config.around * values["around"][0]
-    assert values["loss"][0] == pytest.approx(first, rel=1e-5)
-    last = {name: each[5] for name, each in values.items()}
-    total = sum(getattr(config, name) * last[name] for name in ("l2i", "around", "i2l", "l2i_gan", "feature_matching"))
-    total += sum(getattr(CONVERTER, name) * last[name] for name in CONVERTER_TERMS)
-    assert last["loss"] == pytest.approx(total, rel=1e-4)
-    assert values["learning_rate"][0] == pytest.approx(config.learning_rate)
-
+def test_samples_are_shown_as_they_lie_in_the_runs_folder(tmp_path: Path) -> None:
+    train(make_frames(), tmp_path, GENERATOR.model_copy(update={"steps": 1, "i2l": 0.0}))
     (shown,) = read_log(tmp_path).Images("samples")
-    assert shown.step == 6
+    assert shown.step == 1
     (tmp_path / "shown.png").write_bytes(shown.encoded_image_string)
-    with Image.open(tmp_path / "shown.png") as ours, Image.open(tmp_path / "samples" / "step_000006.jpg") as theirs:
+    with Image.open(tmp_path / "shown.png") as ours, Image.open(tmp_path / "samples" / "step_000001.jpg") as theirs:
         assert ours.size == theirs.size == (6 * 256, 3 * 256)
         difference = np.abs(np.asarray(ours).astype(int) - np.asarray(theirs))
-    assert difference[:256].mean() < 3  # of JPEG: painted frames, then what is still noise
-    assert difference[256:].mean() < 20
+    assert difference.mean() < 3  # of JPEG
 
 
 def test_the_converters_curves_of_a_broken_run_have_no_point_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lesson = make_lesson(make_people())
-    train_converter(lesson, 3, tmp_path / "whole")
+    losses = make_losses(make_people())
+    train_converter(losses, 3, tmp_path / "whole")
     with monkeypatch.context() as patch:
-        break_at(patch, type(lesson), "loss", call=4)
+        break_at(patch, type(losses), "loss", call=4)
         patch.setattr(converter_module, "CheckpointClock", EveryOther)
         with pytest.raises(KeyboardInterrupt):
-            train_converter(lesson, 3, tmp_path / "broken")
-    train_converter(lesson, 3, tmp_path / "broken")
+            train_converter(losses, 3, tmp_path / "broken")
+    train_converter(losses, 3, tmp_path / "broken")
     curves, again = read_curves(tmp_path / "whole"), read_curves(tmp_path / "broken")
     assert set(curves) == set(again) == RATES | CONVERTER_TERMS
     for name in CONVERTER_TERMS | {"loss", "learning_rate"}:

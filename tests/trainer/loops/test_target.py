@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from trainer.networks.tl2f import TL2F, TL2FConfig
 
 from shared.bundle import read_bundle
 from shared.errors import DetectorUnavailableError
@@ -37,7 +38,6 @@ from trainer.loops.target import (
 from trainer.networks.converter import Converter, ConverterConfig
 from trainer.networks.discriminator import DiscriminatorConfig
 from trainer.networks.hourglass import Hourglass, HourglassConfig
-from trainer.networks.tl2f import TL2F, TL2FConfig
 from trainer.sampling.batches import TargetFrames
 
 REPOSITORY = Path(__file__).parents[3]
