@@ -26,7 +26,7 @@ class ConverterTraining(_Frozen):
     """How Phi and every Psi are learned, over all identities at once."""
 
     network: ConverterConfig = ConverterConfig()
-    steps: int = Field(default=4000, ge=1)
+    steps: int = Field(default=2000, ge=1)
     batch: int = Field(default=64, ge=1, description="Frames of each identity in a step.")
     optimiser: Literal["adam", "rmsprop"] = "adam"
     learning_rate: float = Field(default=1e-3, gt=0)
