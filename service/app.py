@@ -20,6 +20,7 @@ from service.api.routes import router
 from service.api.stream import Streams
 from service.api.stream import router as stream_router
 from service.api.tracing import install_tracing
+from service.errors import StartError
 from service.lifecycle import Lifecycle, follow_bundles, load_face_service, open_bundle_folder
 from service.media.jobs import Jobs
 from service.metrics import Metrics, StateCollector
@@ -107,6 +108,10 @@ async def _load(lifecycle: Lifecycle, jobs: Jobs, settings: Settings, detector: 
         bundles = open_bundle_folder(settings)
         face_service = await asyncio.to_thread(load_face_service, settings, detector, bundles)
         await jobs.start(face_service)
+    except StartError as error:
+        lifecycle.failure = " ".join(filter(None, (str(error), error.expected)))
+        logger.error("loading failed: %s", lifecycle.failure)
+        raise
     except Exception:
         lifecycle.failure = "Loading failed; the service's log has the reason."
         logger.exception("loading failed")

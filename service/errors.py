@@ -14,6 +14,8 @@ LandmarkGANError (shared)
     └── StartError                                  ends the start; never an answer
 """
 
+import os
+
 from shared.errors import ImageError, LandmarkGANError
 
 
@@ -127,6 +129,11 @@ class JobStateError(ServiceError):
 
 class StorageError(ServiceError):
     """A file that can't be written, mostly for want of room."""
+
+    @classmethod
+    def of(cls, error: OSError) -> "StorageError":
+        """A failed write, in words that name no path."""
+        return cls(f"A file can't be written: {os.strerror(error.errno or 0)}.", "Room on the service's disk.")
 
 
 class MarkingError(ServiceError):

@@ -8,7 +8,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from service.lifecycle import Lifecycle
-from service.media.jobs import Jobs, JobState
+from service.media.job_folder import JobState
+from service.media.jobs import Jobs
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")

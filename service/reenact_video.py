@@ -16,7 +16,7 @@ from tqdm import tqdm
 from service.inference.face_player import Layout
 from service.lifecycle import load_face_service
 from service.media.clip_renderer import Progress, RenderOptions, render_clip
-from service.media.video import VideoLimits
+from service.media.video_process import VideoLimits
 from service.provenance.label import Label
 from service.settings import Settings
 from shared.errors import LandmarkGANError

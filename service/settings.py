@@ -59,7 +59,7 @@ class Settings(BaseSettings):
         default=32, ge=1, le=10_000, description="Requests in work or waiting; more are answered 503."
     )
     pictures_at_once: int = Field(
-        default=4, ge=1, le=64, description="Uploaded pictures in memory, decoded; others wait."
+        default=4, ge=1, le=64, description="Uploaded pictures in memory, decoded, of max_pixels together; others wait."
     )
     max_batch: int = Field(default=4, ge=1, le=64, description="Waiting requests of one target that run as one batch.")
     deadline_seconds: float = Field(

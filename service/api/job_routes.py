@@ -12,7 +12,8 @@ from service.inference.face_player import Layout
 from service.lifecycle import Lifecycle
 from service.media.clip_renderer import RenderOptions
 from service.media.film import MEDIA_TYPES, FilmOptions, FilmOrder
-from service.media.jobs import Job, Jobs, JobState
+from service.media.job_folder import JobState
+from service.media.jobs import Job, Jobs
 
 
 class VideoForm(RenderOptions):

@@ -23,6 +23,8 @@ from shared.pixels import Image8
 
 Layout = Literal["face", "side-by-side", "paste-back"]
 
+BESIDE_SIDE = 1024  # pixels; a face enlarged further shows nothing more, and a result must not outgrow its source
+
 
 @dataclass(frozen=True)
 class PlayedFrame:
@@ -88,11 +90,15 @@ class FacePlayer:
 def compose(layout: Layout, image: Image8, face: Face, crop: Crop | None) -> Image8:
     """The frame that is shown.
 
-    `face` as it is; `side-by-side`, the frame and the face at its height; `paste-back`, the frame with the face in its
-    crop, and as it is where there is no crop.
+    `face` as it is; `side-by-side`, the frame and the face at its height, or half way up a very high one; `paste-back`,
+    the frame with the face in its crop, and as it is where there is no crop.
     """
     if layout == "face":
         return face.picture
     if layout == "side-by-side":
-        return np.concatenate([image, resize_picture(face.picture, image.shape[0])], axis=1)
+        height, side = image.shape[0], min(image.shape[0], BESIDE_SIDE)
+        beside = np.zeros((height, side, 3), np.uint8)
+        top = (height - side) // 2
+        beside[top : top + side] = resize_picture(face.picture, side)
+        return np.concatenate([image, beside], axis=1)
     return image if crop is None else paste_crop(image, face.picture, crop, face.points)

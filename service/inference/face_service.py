@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -20,7 +20,8 @@ from service.inference.synthesis import (
     place_landmarks,
     place_neutral,
 )
-from service.media.images import PictureFormat, decode_picture, resize_picture
+from service.media.images import PictureFormat, count_pixels, decode_picture, resize_picture
+from service.media.pixel_room import PixelRoom
 from service.provenance.inspection import Provenance, inspect_picture
 from service.provenance.label import Label
 from service.provenance.marker import Marker
@@ -124,8 +125,10 @@ class FaceService:
         self.detector = detector
         self.engine = engine
         self.marker = Marker(settings)
-        self._pool = ThreadPoolExecutor(max(2, settings.threads), thread_name_prefix="pictures")
-        self._pictures = asyncio.Semaphore(settings.pictures_at_once)
+        # Two pools: what an uploaded picture costs is its sender's choice, and no face waits behind it.
+        self._pool = ThreadPoolExecutor(max(2, settings.threads), thread_name_prefix="faces")
+        self._uploads = ThreadPoolExecutor(max(2, settings.threads), thread_name_prefix="uploads")
+        self._pictures, self._room = asyncio.Semaphore(settings.pictures_at_once), PixelRoom(settings.max_pixels)
         self._detection: Step[NDArray[np.uint8], list[DetectedFace]] | None = None
         if detector is not None:
             self._detection = Step(lambda images: [detector.detect(image) for image in images], batch=1)
@@ -137,6 +140,7 @@ class FaceService:
         """Finish what is waiting. Blocks."""
         self.engine.close()
         self._pool.shutdown()
+        self._uploads.shutdown()
 
     def find_target(self, name: str | None) -> Target:
         """The target asked for, or the default. Raises UnnamedTargetError, UnknownTargetError, DamagedTargetError."""
@@ -203,8 +207,7 @@ class FaceService:
         self.need_detector()
         watch = Stopwatch()
         with self.engine.admit():
-            async with self._pictures:
-                image = await self._decode(read, watch)
+            async with self._open(read, watch) as image:
                 faces, scheme = await self._detect(image, watch)
                 chosen = choose_face(faces, index)
                 placed = place_landmarks(chosen.landmarks, scheme, target.manifest)
@@ -217,7 +220,7 @@ class FaceService:
                     return self.finish_composite(pasted, target, output)
 
                 with watch.measure("encode"):
-                    data, width, height = await self.in_pool(finish)
+                    data, width, height = await (self._in_uploads(finish) if paste_back else self.in_pool(finish))
         return SynthesisResult(
             target=target,
             data=data,
@@ -249,7 +252,7 @@ class FaceService:
         with self.engine.admit():
             async with self._pictures:
                 data = await read()
-                return await self.in_pool(lambda: inspect_picture(data, self.settings.max_pixels))
+                return await self._in_uploads(lambda: inspect_picture(data, self.settings.max_pixels))
 
     async def find_faces(self, reads: Sequence[Callable[[], Awaitable[bytes]]]) -> Detection:
         """The faces of pictures, and the neutral shape of their largest; no face is an answer too.
@@ -261,18 +264,24 @@ class FaceService:
         pictures = []
         with self.engine.admit():
             for read in reads:
-                async with self._pictures:
-                    image = await self._decode(read, watch)
+                async with self._open(read, watch) as image:
                     faces, _ = await self._detect(image, watch)
                 pictures.append(DetectedFaces(faces, image.shape[1], image.shape[0]))
         largest = [each.faces[0].landmarks for each in pictures if each.faces]
         neutral = find_source_neutral(largest, get_scheme(detector.scheme)) if largest else None
         return Detection(pictures, neutral, detector.scheme, detector.name, watch.stages)
 
-    async def _decode(self, read: Callable[[], Awaitable[bytes]], watch: Stopwatch) -> Image8:
-        with watch.measure("decode"):
-            data = await read()
-            return await self.in_pool(lambda: decode_picture(data, self.settings.max_pixels))
+    @asynccontextmanager
+    async def _open(self, read: Callable[[], Awaitable[bytes]], watch: Stopwatch) -> AsyncIterator[Image8]:
+        most = self.settings.max_pixels
+        async with self._pictures:
+            with watch.measure("decode"):
+                data = await read()
+                pixels = await self._in_uploads(lambda: count_pixels(data, most))
+            async with self._room.hold(pixels):
+                with watch.measure("decode"):
+                    image = await self._in_uploads(lambda: decode_picture(data, most))
+                yield image
 
     async def _detect(self, image: Image8, watch: Stopwatch) -> tuple[list[DetectedFace], str]:
         detector = self.need_detector()
@@ -298,8 +307,18 @@ class FaceService:
         return outcome.result
 
     async def in_pool(self, make: Callable[[], Made]) -> Made:
-        """What `make` gives, made beside the event loop."""
+        """What `make` gives, made beside the event loop: something small, as a face and a stream's frame are."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, make)
+
+    async def _in_uploads(self, make: Callable[[], Made]) -> Made:
+        """As `in_pool`, of any size. Cancelled, it waits for what has begun: its memory is in use until then."""
+        future = asyncio.get_running_loop().run_in_executor(self._uploads, make)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            future.cancel()
+            await asyncio.wait([future])
+            raise
 
     def need_detector(self) -> LandmarkDetector:
         """The landmark detector. Raises DetectorUnavailableError."""

@@ -9,7 +9,7 @@ import numpy as np
 from service.inference.driver_neutral import MOST_MOMENTS
 from service.inference.face_player import FacePlayer
 from service.inference.face_service import Stopwatch
-from service.media.video import Shot, VideoLimits, VideoReader
+from service.media.video_process import Shot, VideoLimits, VideoProcess
 from shared.landmarks import Points, get_scheme
 from shared.neutral import WATCHED, find_neutral
 
@@ -19,7 +19,7 @@ UNKNOWN_LENGTH_STEP = 12  # frames, where a file does not say how many it has
 async def find_clip_neutral(player: FacePlayer, source: Path, limits: VideoLimits) -> Points | None:
     """The neutral shape (N, 2) of the face that `player` follows, in the target's crop units; None where it is nowhere.
 
-    From frames spread over the clip. Raises what VideoReader raises.
+    From frames spread over the clip. Raises what VideoProcess raises.
     """
     hand = ThreadPoolExecutor(1, thread_name_prefix="watch")
     call = asyncio.get_running_loop().run_in_executor
@@ -33,6 +33,7 @@ async def find_clip_neutral(player: FacePlayer, source: Path, limits: VideoLimit
             if placed is not None:
                 found.append(placed.points)
     finally:
+        sampler.kill()
         await asyncio.shield(asyncio.gather(reading, return_exceptions=True))
         await asyncio.shield(call(hand, sampler.close))
         hand.shutdown(wait=False)
@@ -48,23 +49,27 @@ class Sampler:
 
     def __init__(self, source: Path, limits: VideoLimits) -> None:
         self.source, self.limits = source, limits
-        self._reader: VideoReader | None = None
+        self._process: VideoProcess | None = None
+        self._killed, self._step = False, 1
 
     def next(self) -> Shot | None:
-        """The next of them, None after the last. Raises what VideoReader raises."""
-        if self._reader is None:
-            self._reader = VideoReader(self.source, self.limits)
-            frames = self._reader.facts.frames
-            self._step = UNKNOWN_LENGTH_STEP if frames is None else max(1, frames // MOST_MOMENTS)
-            return self._reader.read()
-        shot = None
-        for _ in range(self._step):
-            shot = self._reader.read()
-            if shot is None:
-                return None
-        return shot
+        """The next of them, None after the last. Raises what VideoProcess raises."""
+        if self._process is not None:
+            return self._process.read(self._step)
+        self._process = VideoProcess(self.source, self.limits)
+        if self._killed:
+            self._process.kill()
+        frames = self._process.open().frames
+        self._step = UNKNOWN_LENGTH_STEP if frames is None else max(1, frames // MOST_MOMENTS)
+        return self._process.read()
+
+    def kill(self) -> None:
+        """Whatever goes on ends at once. From any thread."""
+        self._killed = True
+        if self._process is not None:
+            self._process.kill()
 
     def close(self) -> None:
-        """Close the file."""
-        if self._reader is not None:
-            self._reader.close()
+        """Nothing runs any more."""
+        if self._process is not None:
+            self._process.close()

@@ -1,6 +1,7 @@
 """A whole clip, played by the target: what a video job and the shell command both do."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.errors import NoFaceError, StorageError
 from service.inference.face_player import FacePlayer, Layout, compose
 from service.inference.face_service import FaceService, Stopwatch
 from service.media.clip_neutral import find_clip_neutral
-from service.media.video import Shot, VideoFacts, VideoLimits, VideoReader, VideoWriter
+from service.media.video_process import Shot, VideoFacts, VideoLimits, VideoProcess
 from service.provenance.label import Label
 from service.provenance.marker import Marker
 from service.provenance.origin import Origin
@@ -45,48 +47,62 @@ class Progress:
 
 
 class ClipRenderer:
-    """A source being read and a result being written. All of it runs in one thread, one call after the other."""
+    """A source being read and a result being written. All but `kill` runs in one thread, one call after the other."""
 
     def __init__(
         self, source: Path, result: Path, options: RenderOptions, limits: VideoLimits, marker: Marker, origin: Origin
     ) -> None:
         self.source, self.result, self.options, self.limits = source, result, options, limits
         self.marker, self.origin = marker, origin
-        self._reader: VideoReader | None = None
-        self._writer: VideoWriter | None = None
+        self._part = result.with_name(f".{result.name}.part")
+        self._process: VideoProcess | None = None
+        self._begun = self._killed = False
 
     def open(self) -> VideoFacts:
-        """Raises what VideoReader raises."""
-        self._reader = VideoReader(self.source, self.limits)
-        return self._reader.facts
+        """Raises what VideoProcess raises, as all of it does."""
+        self._process = VideoProcess(self.source, self.limits)
+        if self._killed:
+            self._process.kill()
+        return self._process.open()
 
     def next(self) -> Shot | None:
         """The next frame, None after the last."""
-        assert self._reader is not None
-        return self._reader.read()
+        assert self._process is not None
+        return self._process.read()
 
     def add(self, shot: Shot, face: Face, crop: Crop | None) -> None:
-        """Compose and write a frame. Raises StorageError."""
-        assert self._reader is not None
+        """Compose and write a frame."""
+        assert self._process is not None
         composed = compose(self.options.layout, shot.image, face, crop)
         picture = self.marker.draw(composed, self.origin, self.options.label)
-        if self._writer is None:
-            height, width = picture.shape[:2]
-            sound = self.source if self.options.layout == "paste-back" else None
-            self._writer = VideoWriter(self.result, width, height, self._reader.facts, sound)
-        self._writer.write(picture, shot.ticks)
+        if not self._begun:
+            self._process.begin(self._part, picture.shape[1], picture.shape[0])
+            self._begun = True
+        self._process.write(picture, shot.ticks)
 
     def finish(self) -> None:
-        """The result is in its place. Raises StorageError and MarkingError."""
-        assert self._writer is not None
-        self._writer.finish(lambda part: self.marker.seal(part, self.origin))
+        """The result is sealed and in its place. Raises MarkingError."""
+        assert self._process is not None
+        self._process.finish()
+        try:
+            self.marker.seal(self._part, self.origin)
+            with self._part.open("rb") as file:
+                os.fsync(file.fileno())
+            self._part.replace(self.result)
+        except OSError as error:
+            raise StorageError.of(error) from error
+
+    def kill(self) -> None:
+        """Whatever goes on ends at once, between two packets too. From any thread."""
+        self._killed = True
+        if self._process is not None:
+            self._process.kill()
 
     def close(self) -> None:
-        """Close both files; an unfinished result is removed."""
-        if self._reader is not None:
-            self._reader.close()
-        if self._writer is not None:
-            self._writer.discard()
+        """Nothing runs any more; an unfinished result is removed."""
+        if self._process is not None:
+            self._process.close()
+        self._part.unlink(missing_ok=True)
 
 
 async def render_clip(
@@ -101,8 +117,8 @@ async def render_clip(
 
     The clip is watched once before, for the neutral face of who drives. A frame without the face keeps the last one
     made; pasted back, it stays as it is. Raises UnsupportedVideoError, VideoTooLargeError, VideoDamagedError,
-    StorageError, DetectorUnavailableError and the errors of `FaceService.find_target`. Whatever ends it, a cancellation
-    too, no half of a result stays.
+    NoFaceError for a clip without any face, StorageError, DetectorUnavailableError and the errors of
+    `FaceService.find_target`. Whatever ends it, a cancellation too, no half of a result stays.
     """
     target = face_service.find_target(options.target)
     neutral = await find_clip_neutral(FacePlayer(face_service, target, options.face), source, limits)
@@ -119,6 +135,7 @@ async def render_clip(
         return future
 
     async def end() -> None:
+        renderer.kill()
         await asyncio.gather(*begun, return_exceptions=True)
         await begin(renderer.close)  # behind whatever the thread still does
         hand.shutdown(wait=False)
@@ -140,6 +157,12 @@ async def render_clip(
             tell(progress)
         if written is not None:
             await written
+        if progress.without_face == progress.frames:
+            which = "no face was found" if options.face == 0 else f"there was no face of the number {options.face}"
+            raise NoFaceError(
+                f"In none of the video's {progress.frames} frames {which}.",
+                "A video of a face that is not too small or turned.",
+            )
         await begin(renderer.finish)
     finally:
         await asyncio.shield(end())

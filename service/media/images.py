@@ -1,6 +1,8 @@
 """Pictures in and out: bytes to upright RGB with limits checked before decoding, and RGB to bytes."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Literal
 
@@ -23,6 +25,13 @@ DEFAULT_QUALITY = 90
 # zlib level 1: a 256x256 face takes 8 ms and 10 % more bytes; Pillow's default of 6 took as long as the network.
 PNG_LEVEL = 1
 
+# A progressive JPEG is decoded whole for each of its scans, and a scan may have 45 bytes; encoders write about ten.
+MAX_SCANS = 100
+MAX_SCANNED = 16  # pictures of `max_pixels`, over all scans together
+# What a decoder takes for the next marker: not a stuffed zero, and none of those that stand alone.
+JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
+END_OF_IMAGE, START_OF_SCAN = 0xD9, 0xDA
+
 ORIENTATION_TAG = 0x0112
 # EXIF orientation -> what makes the picture upright.
 UPRIGHT = {
@@ -42,14 +51,42 @@ def decode_picture(data: bytes, max_pixels: int) -> Image8:
     Raises UnsupportedImageError for other formats, ImageTooLargeError before decoding, and ImageError for a picture
     that is truncated or damaged.
     """
+    with _open(data, max_pixels) as image:
+        image.load()
+        return np.asarray(_flatten(_turn_upright(image)))
+
+
+def count_pixels(data: bytes, max_pixels: int) -> int:
+    """How many pixels `decode_picture` would give, by the header alone. Raises what that raises before decoding."""
+    with _open(data, max_pixels) as image:
+        return image.width * image.height
+
+
+def count_scans(data: bytes) -> int:
+    """How many scans a JPEG decoder would go through."""
+    count, place = 0, 2
+    while (marker := JPEG_MARKER.search(data, place)) is not None and marker[1][0] != END_OF_IMAGE:
+        count += marker[1][0] == START_OF_SCAN
+        place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
+    return count
+
+
+@contextmanager
+def _open(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
     try:
         with Image.open(BytesIO(data), formats=READ_FORMATS) as image:
-            if image.width * image.height > max_pixels:
+            pixels = image.width * image.height
+            if pixels > max_pixels:
                 raise ImageTooLargeError(
                     f"The picture has {image.width} x {image.height} pixels.", f"At most {max_pixels} pixels in all."
                 )
-            image.load()
-            return np.asarray(_flatten(_turn_upright(image)))
+            scans = count_scans(data) if image.format in ("JPEG", "MPO") else 1
+            if scans > MAX_SCANS or scans * pixels > MAX_SCANNED * max_pixels:
+                raise ImageTooLargeError(
+                    f"The JPEG has {scans} scans, each of which is decoded over all of its {pixels} pixels.",
+                    f"At most {MAX_SCANS} scans, and fewer of a large picture; about ten are usual.",
+                )
+            yield image
     except ImageTooLargeError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -127,6 +164,8 @@ def _flatten(image: Image.Image) -> Image.Image:
         grey = np.asarray(image).astype(np.uint32) >> 8
         return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+        white = Image.new("RGB", image.size, "white")
+        coloured = image if image.mode == "RGBA" else image.convert("RGBA")
+        white.paste(coloured, mask=coloured)
+        return white
     return image.convert("RGB")

@@ -1,56 +1,44 @@
-"""Video jobs: one folder each under `jobs_dir`, so that they outlive the process that runs them.
+"""Video jobs: kept on disk, so that they outlive the process that runs them.
 
-``<id>/job.json`` is the record, written beside and renamed; ``source`` the upload or the keyframes, gone when the job
-has ended; ``result.mp4`` what was made, whatever its format. A job that a stopped service left unfinished begins again
-when the next one is loaded.
+A job that a stopped service left unfinished begins again when the next one is loaded.
 """
 
 import asyncio
 import logging
-import re
 import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from service.errors import JobStateError, QueueFullError, StorageError, UnknownJobError
+from service.errors import JobStateError, NotReadyError, QueueFullError, StorageError, UnknownJobError
 from service.inference.face_service import FaceService
 from service.media.clip_renderer import Progress, RenderOptions, render_clip
 from service.media.film import FilmOptions, FilmOrder, render_film
-from service.media.video import VideoLimits, VideoReader, explain_storage
+from service.media.job_folder import (
+    RECORD,
+    RESULT,
+    SOURCE,
+    JobFolder,
+    JobRecord,
+    JobState,
+    delete_folder,
+    keep_files,
+    save_record,
+)
+from service.media.video_process import VideoLimits, VideoProcess
 from service.settings import Settings
 from shared.documents import write_document
 from shared.errors import LandmarkGANError
 
 logger = logging.getLogger(__name__)
 
-JobState = Literal["waiting", "running", "done", "failed", "cancelled"]
-
-RECORD, SOURCE, RESULT = "job.json", "source", "result.mp4"
-JOB_ID = re.compile(r"[0-9a-f]{32}")
+GONE = "The result was deleted from the jobs folder."
 MOST_STARTS = 3  # a clip that ends its service each time is not tried for ever
 SWEEP_SECONDS = 60.0
-
-
-class JobRecord(BaseModel):
-    """``job.json``. Times are seconds since the epoch; `error` says in words why a job failed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    id: str
-    options: RenderOptions | FilmOptions
-    state: JobState = "waiting"
-    created: float
-    ended: float | None = None
-    starts: int = 0
-    frames: int = 0
-    without_face: int = 0
-    error: str | None = None
 
 
 class Job:
@@ -60,6 +48,7 @@ class Job:
         self.record, self.folder = record, folder
         self.progress = Progress(record.frames, record.frames or None, record.without_face)
         self.began: float | None = None
+        self.concluding = False  # there is nothing to cancel any more
         self.task: asyncio.Task[None] | None = None
 
     @property
@@ -82,14 +71,17 @@ class Jobs:
         self.settings = settings
         self.limits = VideoLimits(settings.max_video_seconds, settings.max_video_pixels)
         self._jobs: dict[str, Job] = {}
+        self._folder = JobFolder(settings.jobs_dir)
         self._running = asyncio.Semaphore(settings.jobs_at_once)
+        self._opening = asyncio.Lock()  # a file that lies may take memory before it is found out: one at a time
         self._studio: FaceService | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
     async def start(self, face_service: FaceService) -> None:
-        """PlayedFrame up what an earlier process left."""
+        """Take up what an earlier process left. Raises StartError where another service has the folder."""
+        await asyncio.to_thread(self._folder.lock)
         self._studio = face_service
-        for job in await asyncio.to_thread(load_jobs, self.settings.jobs_dir):
+        for job in await asyncio.to_thread(_load_jobs, self._folder):
             self._jobs[job.record.id] = job
             if not job.ended:
                 job.task = asyncio.create_task(self._run(job, face_service))
@@ -103,30 +95,39 @@ class Jobs:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._folder.close()
 
     async def submit(self, upload: BinaryIO, options: RenderOptions) -> Job:
         """A new job of a clip, which begins when there is room.
 
         Raises QueueFullError, StorageError, what opening the video raises, and the errors of `FaceService.find_target`.
         """
-        assert self._studio is not None
+        if self._studio is None:
+            raise NotReadyError("The service is shutting down.")
         target = self._studio.find_target(options.target)
         self._studio.need_detector()
         options = options.model_copy(update={"target": target.manifest.target})  # whatever the default is tomorrow
-        return await self._begin(options, lambda job: _take_upload(upload, job, self.limits))
+
+        async def take(job: Job) -> None:
+            await asyncio.to_thread(_store_upload, upload, job)
+            async with self._opening:
+                await asyncio.to_thread(_check_upload, job, self.limits)
+
+        return await self._begin(options, take)
 
     async def submit_film(self, order: FilmOrder) -> Job:
         """A new job of keyframes. Raises LandmarksError, and what `submit` raises."""
-        assert self._studio is not None
+        if self._studio is None:
+            raise NotReadyError("The service is shutting down.")
         target = self._studio.find_target(order.target)
         order.place(target)
         order = order.model_copy(update={"target": target.manifest.target})
         options = FilmOptions.model_validate(order.model_dump(exclude={"keyframes"}))
-        job = await self._begin(options, lambda job: _take_order(order, job))
+        job = await self._begin(options, lambda job: asyncio.to_thread(_take_order, order, job))
         job.progress.total = order.count_frames()
         return job
 
-    async def _begin(self, options: RenderOptions | FilmOptions, take: Callable[[Job], None]) -> Job:
+    async def _begin(self, options: RenderOptions | FilmOptions, take: Callable[[Job], Awaitable[None]]) -> Job:
         assert self._studio is not None
         if sum(not job.ended for job in self._jobs.values()) >= self.settings.jobs_at_once + self.settings.jobs_waiting:
             raise QueueFullError("As many video jobs are waiting as may wait; try again later.")
@@ -134,11 +135,13 @@ class Jobs:
         job = Job(record, self.settings.jobs_dir / record.id)
         self._jobs[record.id] = job  # counted from here on
         try:
-            await asyncio.to_thread(take, job)
+            await take(job)
         except BaseException:
             del self._jobs[record.id]
+            await asyncio.shield(asyncio.to_thread(delete_folder, job.folder))
             raise
-        job.task = asyncio.create_task(self._run(job, self._studio))
+        if self._studio is not None:  # else it is the next process's
+            job.task = asyncio.create_task(self._run(job, self._studio))
         return job
 
     def count_states(self) -> Counter[JobState]:
@@ -157,39 +160,45 @@ class Jobs:
         if job.record.state != "done":
             why = f": {job.record.error}" if job.record.error else "."
             raise JobStateError(f"The job has no result, it is {job.record.state}{why}", "A job whose state is done.")
+        if not (job.folder / RESULT).is_file():
+            raise JobStateError(GONE, "A result that is still there.")
         return job, job.folder / RESULT
 
     async def cancel(self, job_id: str) -> Job:
         """End a job, and give its room back; one that has ended stays as it is. Raises UnknownJobError."""
         job = self.find(job_id)
-        if not job.ended and job.task is not None:
-            job.record = job.record.model_copy(update={"state": "cancelled", "ended": time.time()})
-            job.task.cancel()
-            await asyncio.gather(job.task, return_exceptions=True)
+        if job.task is not None:
+            if not job.ended and not job.concluding:
+                job.record = job.record.model_copy(update={"state": "cancelled", "ended": time.time()})
+                job.task.cancel()
+            await asyncio.wait([job.task])  # whoever asks again waits too, until its files are gone
         return job
 
     async def remove(self, job_id: str) -> None:
-        """End a job and delete all of it. Raises UnknownJobError."""
+        """End a job and delete all of it; two may ask for it at the same time. Raises UnknownJobError."""
         job = await self.cancel(job_id)
-        del self._jobs[job_id]
-        await asyncio.to_thread(shutil.rmtree, job.folder, ignore_errors=True)
+        self._jobs.pop(job_id, None)
+        await asyncio.to_thread(delete_folder, job.folder)
 
     async def _run(self, job: Job, face_service: FaceService) -> None:
         try:
             async with self._running:
-                await self._film(job, face_service)
+                ended = await self._film(job, face_service)
         except asyncio.CancelledError:
-            if not job.ended:  # the service ends, in peace: this start does not count
-                starts = max(0, job.record.starts - 1)
+            if not job.ended:  # the service ends, in peace: a start that it made does not count
+                starts = job.record.starts - (job.began is not None)
                 job.record = job.record.model_copy(update={"state": "waiting", "starts": starts})
+            await asyncio.shield(asyncio.to_thread(_settle, job.folder, job.record))
             raise
-        finally:
-            await asyncio.shield(asyncio.to_thread(_settle, job))
+        job.concluding = True
+        await asyncio.shield(asyncio.to_thread(_settle, job.folder, ended))
+        job.record = ended  # told to nobody before it is on disk: what a client saw finished survives any kill
+        logger.info("video job %s frames=%d", ended.state, ended.frames)  # its id opens it, and stays out of the log
 
-    async def _film(self, job: Job, face_service: FaceService) -> None:
+    async def _film(self, job: Job, face_service: FaceService) -> JobRecord:
         if job.record.starts >= MOST_STARTS:
-            _end(job, "failed", f"The service stopped {MOST_STARTS} times while this job ran; it is not tried again.")
-            return
+            why = f"The service stopped {MOST_STARTS} times while this job ran; it is not tried again."
+            return _end(job, "failed", why)
         job.record = job.record.model_copy(update={"state": "running", "starts": job.record.starts + 1})
         job.began = time.monotonic()
 
@@ -197,7 +206,7 @@ class Jobs:
             job.progress = progress
 
         try:
-            await asyncio.to_thread(save_record, job)
+            await asyncio.to_thread(save_record, job.record, job.folder)
             source, result = job.folder / SOURCE, job.folder / RESULT
             if isinstance(job.record.options, FilmOptions):
                 order = FilmOrder.model_validate_json(await asyncio.to_thread(source.read_bytes))
@@ -206,13 +215,11 @@ class Jobs:
                 await render_clip(face_service, source, result, job.record.options, self.limits, tell)
         except LandmarkGANError as error:
             expected = getattr(error, "expected", None)
-            _end(job, "failed", " ".join(filter(None, (str(error), expected))))
+            return _end(job, "failed", " ".join(filter(None, (str(error), expected))))
         except Exception:
-            logger.exception("job %s failed", job.record.id)
-            _end(job, "failed", "This is a fault of the service; its log has the details.")
-        else:
-            _end(job, "done")
-        logger.info("job %s %s frames=%d", job.record.id, job.record.state, job.record.frames)
+            logger.exception("a video job failed")
+            return _end(job, "failed", "This is a fault of the service; its log has the details.")
+        return _end(job, "done")
 
     async def _sweep(self) -> None:
         """Delete what was kept long enough."""
@@ -220,54 +227,39 @@ class Jobs:
             oldest = time.time() - self.settings.job_keep_seconds
             for job in list(self._jobs.values()):
                 if job.record.ended is not None and job.record.ended < oldest:
-                    await self.remove(job.record.id)
+                    with suppress(UnknownJobError):  # somebody else has deleted it meanwhile
+                        await self.remove(job.record.id)
             await asyncio.sleep(min(SWEEP_SECONDS, self.settings.job_keep_seconds / 2))
 
 
-def load_jobs(folder: Path) -> list[Job]:
-    """The jobs of a folder, the oldest first. What a crash left half made is removed; other files are left alone."""
-    jobs: list[Job] = []
-    for each in folder.iterdir() if folder.is_dir() else ():
-        if not JOB_ID.fullmatch(each.name):
-            continue
-        try:
-            job = Job(JobRecord.model_validate_json((each / RECORD).read_bytes()), each)
-        except (OSError, ValidationError):
-            logger.warning("job %s was never whole; it is removed", each.name)
-            shutil.rmtree(each, ignore_errors=True)
-            continue
-        if job.record.state == "done" and not (each / RESULT).is_file():
-            _end(job, "failed", "The result was deleted from the jobs folder.")
-        elif not job.ended and not (each / SOURCE).is_file():
-            _end(job, "failed", "The uploaded video was deleted from the jobs folder.")
-        jobs.append(job)
-    return sorted(jobs, key=lambda job: job.record.created)
+def _load_jobs(folder: JobFolder) -> list[Job]:
+    jobs = [Job(record, path) for record, path in folder.load()]
+    for job in jobs:
+        if job.record.state == "done" and not (job.folder / RESULT).is_file():
+            job.record = _end(job, "failed", GONE)
+        elif not job.ended and not (job.folder / SOURCE).is_file():
+            job.record = _end(job, "failed", "The uploaded video was deleted from the jobs folder.")
+        _settle(job.folder, job.record)  # what a process that was killed left beside
+    return jobs
 
 
-def save_record(job: Job) -> None:
-    """Write the record whole or not at all. Raises StorageError."""
+def _store_upload(upload: BinaryIO, job: Job) -> None:
     try:
-        write_document(job.record, job.folder / RECORD)
+        job.folder.mkdir(mode=0o700, parents=True)
+        with (job.folder / SOURCE).open("xb") as file:
+            shutil.copyfileobj(upload, file)
     except OSError as error:
-        raise explain_storage(error) from error
+        raise StorageError.of(error) from error
 
 
-def _take_upload(upload: BinaryIO, job: Job, limits: VideoLimits) -> None:
-    """Store an upload that can be opened, and its record; or nothing."""
+def _check_upload(job: Job, limits: VideoLimits) -> None:
+    """Open what was stored; a record makes it a job that outlives this process."""
+    process = VideoProcess(job.folder / SOURCE, limits)
     try:
-        try:
-            job.folder.mkdir(mode=0o700, parents=True)
-            with (job.folder / SOURCE).open("xb") as file:
-                shutil.copyfileobj(upload, file)
-        except OSError as error:
-            raise explain_storage(error) from error
-        reader = VideoReader(job.folder / SOURCE, limits)
-        job.progress.total = reader.facts.frames
-        reader.close()
-        save_record(job)
-    except BaseException:
-        shutil.rmtree(job.folder, ignore_errors=True)
-        raise
+        job.progress.total = process.open().frames
+    finally:
+        process.close()
+    save_record(job.record, job.folder)
 
 
 def _take_order(order: FilmOrder, job: Job) -> None:
@@ -277,25 +269,25 @@ def _take_order(order: FilmOrder, job: Job) -> None:
         write_document(order, job.folder / SOURCE)
         write_document(job.record, job.folder / RECORD)
     except OSError as error:
-        shutil.rmtree(job.folder, ignore_errors=True)
-        raise explain_storage(error) from error
+        raise StorageError.of(error) from error
 
 
-def _end(job: Job, state: JobState, error: str | None = None) -> None:
+def _end(job: Job, state: JobState, error: str | None = None) -> JobRecord:
     ended = {"state": state, "error": error, "ended": time.time()}
     counts = {"frames": job.progress.frames, "without_face": job.progress.without_face}
-    job.record = job.record.model_copy(update=ended | counts)
+    return job.record.model_copy(update=ended | counts)
 
 
-def _settle(job: Job) -> None:
-    """Leave on disk what the job's state needs. A record that can't be written holds in memory all the same."""
-    kept = {RECORD} if job.ended else {RECORD, SOURCE}
-    if job.record.state == "done":
+def _settle(folder: Path, record: JobRecord) -> None:
+    """Leave on disk what a job's state needs, its record first: a kill in between leaves too much, never too little.
+
+    A record that can't be written holds in memory all the same.
+    """
+    kept = {RECORD} if record.ended is not None else {RECORD, SOURCE}
+    if record.state == "done":
         kept.add(RESULT)
     try:
-        for each in job.folder.iterdir():
-            if each.name not in kept:
-                each.unlink()
-        save_record(job)
+        save_record(record, folder)
+        keep_files(folder, kept)
     except (OSError, StorageError) as error:
-        logger.error("job %s: %s", job.record.id, error)
+        logger.error("a video job's folder: %s", error)

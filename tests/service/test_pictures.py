@@ -1,5 +1,7 @@
 """POST /reenact and POST /landmarks: pictures in."""
 
+import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,10 @@ import pytest
 from PIL import Image
 from tiny_service import MarkedDetector, draw_faces, make_face, read_picture, serve, to_bytes
 
+from service.inference import face_service
 from service.media.images import ORIENTATION_TAG
 from service.settings import Settings
+from shared.pixels import Image8
 
 pytestmark = pytest.mark.anyio
 
@@ -34,6 +38,25 @@ async def test_reenact_gives_what_its_landmarks_give(settings: Settings) -> None
     assert again.content == answer.content
     stages = [each.split(";")[0] for each in answer.headers["server-timing"].split(", ")]
     assert stages == ["decode", "queue", "detect", "convert", "synthesize", "encode"]
+
+
+async def test_landmarks_do_not_wait_for_slow_pictures(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many pictures take their time to decode, /synthesize goes on."""
+    gate, decode = threading.Event(), face_service.decode_picture
+
+    def decode_slowly(data: bytes, max_pixels: int) -> Image8:
+        assert gate.wait(20)
+        return decode(data, max_pixels)
+
+    monkeypatch.setattr(face_service, "decode_picture", decode_slowly)
+    data = to_bytes(draw_faces((20, 15, 60)))
+    order = {"target": "ada", "landmarks": make_face().astype(float).tolist()}
+    async with serve(settings, MarkedDetector()) as client:
+        slow = [asyncio.create_task(upload(client, "/reenact", data, target="ada")) for _ in range(6)]
+        async with asyncio.timeout(10):
+            assert (await client.post("/synthesize", json=order)).status_code == 200
+        gate.set()
+        assert [answer.status_code for answer in await asyncio.gather(*slow)] == [200] * 6
 
 
 async def test_faces_are_chosen_by_size(settings: Settings) -> None:

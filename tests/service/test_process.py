@@ -24,6 +24,7 @@ def start(models: Path, *options: str, **variables: str) -> tuple[subprocess.Pop
         port = probe.getsockname()[1]
     own = {"models_dir": str(models), "port": str(port), "threads": "1"} | variables
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LANDMARKGAN_")}
+    environment["LANDMARKGAN_JOBS_DIR"] = os.environ["LANDMARKGAN_JOBS_DIR"]  # the test's own
     environment |= {f"LANDMARKGAN_{name.upper()}": value for name, value in own.items()}
     process = subprocess.Popen(
         [sys.executable, "-m", "service", *options], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True

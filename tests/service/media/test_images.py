@@ -11,8 +11,17 @@ from PIL import Image
 from tiny_service import read_picture, to_bytes
 
 from service.errors import ImageTooLargeError, OptionError, UnsupportedImageError
-from service.media.images import ORIENTATION_TAG, decode_picture, encode_picture, resize_picture
+from service.media.images import (
+    MAX_SCANS,
+    ORIENTATION_TAG,
+    count_pixels,
+    count_scans,
+    decode_picture,
+    encode_picture,
+    resize_picture,
+)
 from shared.errors import ImageError
+from tests.fixtures.bombs import make_scan_bomb
 
 MOST = 10_000
 
@@ -97,6 +106,31 @@ def test_pixels_are_counted_before_decoding(side: int) -> None:
     )
     with pytest.raises(ImageTooLargeError):
         decode_picture(b"\x89PNG\r\n\x1a\n" + chunks, MOST)
+
+
+def test_scans_are_counted_before_decoding() -> None:
+    assert decode_picture(make_scan_bomb(32, MAX_SCANS), MOST).shape == (32, 32, 3)
+    with pytest.raises(ImageTooLargeError, match="101 scans"):
+        decode_picture(make_scan_bomb(32, MAX_SCANS + 1), MOST)
+    with pytest.raises(ImageTooLargeError, match="20 scans"):
+        decode_picture(make_scan_bomb(100, 20), MOST)  # of the largest picture, no more than encoders write
+
+
+def test_what_looks_like_a_scan_is_none() -> None:
+    """Marks in a comment, stuffed or restarted data, and what a camera appends behind the picture."""
+    usual = to_bytes(make_gradient(64, 64), "JPEG")
+    comment = b"\xff\xfe" + struct.pack(">H", 2 + 400) + b"\xff\xda" * 200
+    data = usual[:2] + comment + usual[2:] + b"\xff\xda" * 200
+    assert (count_scans(usual), count_scans(data)) == (1, 1)
+    assert decode_picture(data, MOST).shape == (64, 64, 3)
+    hidden = make_scan_bomb(16, 10)
+    assert count_scans(hidden[:2] + b"\xff\xfe\0\4\xff\xd9" + hidden[2:]) == 10
+
+
+def test_a_header_tells_the_pixels() -> None:
+    assert count_pixels(to_bytes(make_gradient(20, 10)), MOST) == 200
+    with pytest.raises(UnsupportedImageError):
+        count_pixels(b"hello", MOST)
 
 
 def test_damaged_bytes_never_raise_anything_else() -> None:

@@ -1,0 +1,135 @@
+"""``python -m benchmarks.bombs``: what pictures and videos that are made to hurt cost a running service.
+
+For each attack: peak memory of the service and its children together, the slowest /livez, the slowest /synthesize, both
+asked all the while, and what the attackers were answered.
+"""
+
+import argparse
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from benchmarks.process_memory import MemoryWatch
+from benchmarks.started_service import start_service, wait_until_ready
+from service.settings import Settings
+from tests.fixtures.bombs import (
+    make_flat_png,
+    make_scan_bomb,
+    write_boastful_mp4,
+    write_growing_clip,
+    write_thin_clip,
+)
+
+LIMITS = {"MiB": 1024.0, "/livez ms": 250.0, "/synthesize ms": 2000.0}
+AT_ONCE = 4
+ENDED = ("done", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A bomb, and how it is thrown: the path, and the field that carries it."""
+
+    name: str
+    data: bytes
+    path: str
+    field: str
+    options: dict[str, str]
+
+
+def make_attacks(folder: Path) -> list[Attack]:
+    """Every bomb that the service is to stand."""
+    videos = {
+        "clip of 16x12000": write_thin_clip(folder / "thin.mp4"),
+        "clip of 16x8000, face beside": write_thin_clip(folder / "high.mp4", height=8000),
+        "clip that grows to 16000x16000": write_growing_clip(folder / "grows.mov"),
+        "clip of 60 million samples": write_boastful_mp4(folder / "boasts.mp4"),
+    }
+    pictures = {
+        "JPEG of 7000 scans": make_scan_bomb(4000, 7000),
+        "JPEG of 35 scans, 18 MP": make_scan_bomb(4240, 35),
+        "PNG of 40 MP": make_flat_png(6300, 6300),
+    }
+    return [
+        *(Attack(name, data, "/reenact", "image", {"paste_back": "true"}) for name, data in pictures.items()),
+        *(
+            Attack(name, path.read_bytes(), "/reenact/video", "video", {"layout": "side-by-side"})
+            for name, path in videos.items()
+        ),
+    ]
+
+
+def watch(call: Callable[[], httpx.Response], ended: threading.Event, pause: float) -> float:
+    """The slowest of these calls until the end, in milliseconds."""
+    slowest = 0.0
+    while not ended.is_set():
+        started = time.perf_counter()
+        call().raise_for_status()
+        slowest = max(slowest, (time.perf_counter() - started) * 1000)
+        time.sleep(pause)
+    return slowest
+
+
+def throw(address: str, target: str, attack: Attack) -> str:
+    """Throw it once, and wait for what becomes of it: a status, or the state of its job."""
+    with httpx.Client(base_url=address, timeout=300) as client:
+        files, fields = {attack.field: ("bomb", attack.data)}, attack.options | {"target": target}
+        answer = client.post(attack.path, files=files, data=fields)
+        if answer.status_code != 202:
+            return str(answer.status_code)
+        while (job := client.get(answer.headers["location"]).json())["state"] not in ENDED:
+            time.sleep(0.2)
+        return str(job["state"])
+
+
+def measure(address: str, pid: int, target: str, attack: Attack, throws: int) -> tuple[dict[str, float], str]:
+    """The figures of one attack, thrown so often, a few at once."""
+    ended = threading.Event()
+    with httpx.Client(base_url=address, timeout=300) as client, ThreadPoolExecutor(AT_ONCE + 2) as pool:
+        wait_until_ready(client)
+        order = {"target": target, "landmarks": client.get(f"/targets/{target}").json()["neutral"]}
+        client.post("/synthesize", json=order).raise_for_status()  # the first one warms up
+        memory = MemoryWatch(pid)
+        alive = pool.submit(watch, lambda: client.get("/livez"), ended, 0.01)
+        faces = pool.submit(watch, lambda: client.post("/synthesize", json=order), ended, 0.05)
+        thrown = [pool.submit(throw, address, target, attack) for _ in range(throws)]
+        answers = Counter(each.result() for each in thrown)
+        ended.set()
+        figures = {"MiB": memory.close(), "/livez ms": alive.result(), "/synthesize ms": faces.result()}
+    return figures, ", ".join(f"{count} x {what}" for what, count in answers.items())
+
+
+def main() -> int:
+    """Print the table. Returns the exit status: 1 where a figure is over its limit."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bombs", description=__doc__)
+    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of bundles (default: models)")
+    parser.add_argument("--target", default="franck", help="target to ask for (default: franck)")
+    parser.add_argument("--throws", type=int, default=8, help=f"of each bomb, {AT_ONCE} at once (default: 8)")
+    options = parser.parse_args()
+    over = 0
+    with tempfile.TemporaryDirectory() as name:
+        attacks = make_attacks(Path(name))
+        settings = Settings(models_dir=options.models.resolve(), jobs_dir=Path(name) / "jobs", log_level="error")
+        print(f"{'':32}{'bytes':>9}" + "".join(f"{title:>16}" for title in LIMITS) + "  answers")
+        for attack in attacks:
+            with start_service(settings) as served:
+                figures, answers = measure(served.address, served.pid, options.target, attack, options.throws)
+            over += sum(figures[title] > limit for title, limit in LIMITS.items())
+            print(
+                f"{attack.name:32}{len(attack.data):9}"
+                + "".join(f"{figures[title]:16.0f}" for title in LIMITS)
+                + f"  {answers}",
+                flush=True,
+            )
+    return int(over > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
