@@ -157,10 +157,8 @@ def main() -> int:
         ledger = kill_again_and_again(
             settings, None, options.target, clip.read_bytes(), options.kills, options.span, options.seed
         )
-    spent = time.monotonic() - started
-    print(
-        f"{ledger.kills} kills in {spent:.0f} s: {len(ledger.results)} finished results kept, {ledger.given_up} given up"
-    )
+    spent, kept = time.monotonic() - started, len(ledger.results)
+    print(f"{ledger.kills} kills in {spent:.0f} s: {kept} finished results kept, {ledger.given_up} given up")
     for what in sorted(set(ledger.wrong)):
         print(f"{ledger.wrong.count(what)} x {what}")
     return int(bool(ledger.wrong))
