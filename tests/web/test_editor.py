@@ -20,7 +20,7 @@ from editing import (
     set_range,
 )
 from numpy.typing import NDArray
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from shared.detectors.mesh import MeshDetector
 from shared.landmarks import IBUG68
@@ -270,3 +270,24 @@ def test_one_request_is_under_way_and_the_newest_wins(page: Page) -> None:
     assert 0 < sent < moves
     order = json.loads(page.input_value("#command").split("-d '")[1][:-1])
     assert order["landmarks"][8] == pytest.approx((0.4, 0.95), abs=0.003)
+
+
+def test_a_finger_beside_the_points_scrolls_the_page(browser: Browser, service: str) -> None:
+    context = browser.new_context(base_url=service, viewport={"width": 360, "height": 740}, has_touch=True)
+    page = context.new_page()
+    open_editor(page)
+    touch = """([x, y]) => {
+      const svg = document.getElementById("landmarks");
+      const box = svg.getBoundingClientRect();
+      const at = { clientX: box.x + x * box.width, clientY: box.y + y * box.height };
+      const touches = [new Touch({ identifier: 1, target: svg, ...at })];
+      const event = new TouchEvent("touchstart", { touches, cancelable: true, bubbles: true });
+      svg.dispatchEvent(event);
+      return event.defaultPrevented;
+    }"""
+    x, y = read_points(page)[LOWER_LIP]
+    assert page.evaluate(touch, [x, y]), "a point is held"
+    assert not page.evaluate(touch, [0.02, 0.02])
+    page.check('input[name="tool"][value="lasso"]', force=True)
+    assert page.evaluate(touch, [0.02, 0.02]), "a lasso begins anywhere"
+    context.close()

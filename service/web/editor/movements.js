@@ -26,7 +26,7 @@ const TURNS = /** @type {const} */ ({
 // Words for the scheme's motions: what is said of the low end and of the high one.
 /** @type {Record<string, {label: string, group: Group, ways: readonly [string, string]}>} */
 const WORDS = {
-  mouth_open: { label: "Open mouth", group: "mouth", ways: ["pressed", "open"] },
+  mouth_open: { label: "Mouth", group: "mouth", ways: ["shut", "open"] },
   smile: { label: "Lip corners", group: "mouth", ways: ["down", "up"] },
   pout: { label: "Lips", group: "mouth", ways: ["wide", "pursed"] },
   brows_up: { label: "Brows", group: "eyes", ways: ["lowered", "raised"] },
