@@ -56,6 +56,14 @@ def test_a_film_is_played_and_leaves_the_edit_alone(page: Page) -> None:
     expect(page.locator("#play")).to_be_disabled()
 
 
+def test_a_film_outlives_the_page(page: Page) -> None:
+    add_two(page)
+    page.reload()
+    expect(page.locator("#keyframes img[src]")).to_have_count(2)
+    expect(page.locator(f"{SECOND} input")).to_have_value("1")
+    expect(page.locator("#make-film")).to_be_enabled()
+
+
 def test_a_film_that_can_not_be_made_is_told(page: Page) -> None:
     add_two(page)
     page.fill(f"{SECOND} input", "0")

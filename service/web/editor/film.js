@@ -3,6 +3,7 @@
 import { request, tell } from "../problem.js";
 import { find, make } from "./dom.js";
 import { showPicture } from "./faces.js";
+import { keepFilm, recallFilm } from "./keep.js";
 import { makeOrder, synthesizeSmall } from "./service.js";
 
 /**
@@ -47,19 +48,31 @@ export class Film {
         Object.assign(frame, landmarks.adapt(frame, before));
         void this.#paint(frame);
       }
+      this.#change();
+    } else {
+      const { manifest, scheme } = landmarks;
+      const kept = recallFilm().filter(({ target, scheme: name }) => target === manifest.target && name === scheme.name);
+      for (const { points, convert, seconds } of kept) this.#push({ points, convert }, seconds);
+      this.#show();
     }
-    this.#show();
   }
 
   #add() {
     if (!this.#landmarks) return;
     this.#stop();
     const last = this.#frames.at(-1);
-    const { points, convert } = this.#landmarks;
-    const frame = { points, convert, seconds: last ? last.seconds + STEP : 0, image: make("img", { alt: "" }) };
+    this.#push(this.#landmarks, last ? last.seconds + STEP : 0);
+    this.#change();
+  }
+
+  /**
+   * @param {State} state
+   * @param {number} seconds
+   */
+  #push({ points, convert }, seconds) {
+    const frame = { points, convert, seconds, image: make("img", { alt: "" }) };
     this.#frames.push(frame);
     void this.#paint(frame);
-    this.#show();
   }
 
   /** @param {Keyframe} frame */
@@ -79,6 +92,18 @@ export class Film {
     this.maker.disabled = this.#making || this.#frames.length < 2;
   }
 
+  /** What is kept for the next visit is what is shown. */
+  #change() {
+    this.#show();
+    if (!this.#landmarks) return;
+    const { manifest, scheme } = this.#landmarks;
+    keepFilm(
+      this.#frames.map(({ points, convert, seconds }) => {
+        return { target: manifest.target, scheme: scheme.name, points, convert, seconds };
+      }),
+    );
+  }
+
   /**
    * @param {Keyframe} frame
    * @param {number} index
@@ -95,13 +120,13 @@ export class Film {
     time.addEventListener("change", () => {
       frame.seconds = Math.min(LONGEST, Math.max(0, Number(time.value) || 0));
       this.#frames.sort((one, other) => one.seconds - other.seconds);
-      this.#show();
+      this.#change();
     });
     const remove = make("button", { type: "button", class: "remove", "aria-label": `Remove face ${number}` });
     remove.textContent = "Remove";
     remove.addEventListener("click", () => {
       this.#frames = this.#frames.filter((each) => each !== frame);
-      this.#show();
+      this.#change();
     });
     item.append(go, time, "s", remove);
     return item;

@@ -1,4 +1,4 @@
-// An edit as a short text: in a link, and between two visits in the browser's storage.
+// An edit as a short text: in a link, and between two visits in the browser's storage, where a film's faces are too.
 
 /**
  * @typedef {import("./points.js").Points} Points
@@ -6,6 +6,7 @@
  */
 
 const KEY = "landmarkgan.edit";
+const FILM_KEY = "landmarkgan.film";
 const FINENESS = 8192; // steps a crop side: a thirtieth of a pixel of 256
 const LIMIT = 32767;
 
@@ -54,18 +55,50 @@ export function recall() {
     history.replaceState(null, "", location.pathname + location.search); // it is edited from here on
     return linked;
   }
-  try {
-    return unpack(localStorage.getItem(KEY) ?? "");
-  } catch {
-    return null; // storage is switched off
-  }
+  return unpack(read(KEY));
 }
 
 /** @param {Kept} edit */
 export function keep(edit) {
+  write(KEY, pack(edit));
+}
+
+/**
+ * The film's faces that were left here last.
+ * @returns {(Kept & {seconds: number})[]}
+ */
+export function recallFilm() {
+  return read(FILM_KEY)
+    .split("\n")
+    .flatMap((line) => {
+      const [seconds, text] = line.split(" ");
+      const edit = unpack(text ?? "");
+      return edit ? [{ ...edit, seconds: Number(seconds) || 0 }] : [];
+    });
+}
+
+/** @param {(Kept & {seconds: number})[]} faces */
+export function keepFilm(faces) {
+  write(FILM_KEY, faces.map((face) => `${face.seconds} ${pack(face)}`).join("\n"));
+}
+
+/** @param {string} key */
+function read(key) {
   try {
-    localStorage.setItem(KEY, pack(edit));
+    return localStorage.getItem(key) ?? "";
   } catch {
-    // the edit lasts as long as the page
+    return ""; // storage is switched off
+  }
+}
+
+/**
+ * @param {string} key
+ * @param {string} text
+ */
+function write(key, text) {
+  try {
+    localStorage.setItem(key, text);
+  } catch {
+    // it lasts as long as the page
   }
 }
