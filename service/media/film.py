@@ -118,7 +118,7 @@ class FilmWriter:
                 self._stream.pix_fmt = "yuv420p"
             self._container.mux(self._stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         except OSError as error:
-            raise StorageError("The film could not be written.") from error
+            raise StorageError.of(error) from error
 
     def finish(self) -> None:
         """The file is whole. Raises MarkingError, too."""
@@ -138,7 +138,12 @@ class FilmWriter:
             first.save(self.path, self.format.upper(), **options)
             self.marker.sign_animation(self.path, MEDIA_TYPES[self.format], self.origin)
         except OSError as error:
-            raise StorageError("The film could not be written.") from error
+            raise StorageError.of(error) from error
+
+    def close(self) -> None:
+        """Let go of the file, finished or not."""
+        if self._container is not None:
+            self._container.close()
 
 
 async def render_film(
@@ -163,9 +168,12 @@ async def render_film(
         face = await face_service.animate(target, DrivingFace(shut_eyes(points, shut, scheme), False), watch)
         return await asyncio.to_thread(resize_picture, face.picture, order.size or face.picture.shape[0])
 
-    for seconds, points in interpolate(moments, faces, order.rate):
-        await asyncio.to_thread(writer.add, await make(seconds, points))
-        progress.frames += 1
-        tell(progress)
-    await asyncio.to_thread(writer.finish)
+    try:
+        for seconds, points in interpolate(moments, faces, order.rate):
+            await asyncio.to_thread(writer.add, await make(seconds, points))
+            progress.frames += 1
+            tell(progress)
+        await asyncio.to_thread(writer.finish)
+    finally:
+        writer.close()
     return progress
