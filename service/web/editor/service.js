@@ -19,7 +19,7 @@ import { request } from "../problem.js";
  *   neutral: Points, shape: Points, presets: Record<string, Points>
  * }} Manifest
  * @typedef {{scheme: string, landmarks: Points, box: [number, number, number, number]}} Face
- * @typedef {{target: string, scheme?: string, landmarks: unknown, convert: boolean, units: string}} Order
+ * @typedef {{target: string, scheme?: string, landmarks: unknown, convert: boolean, units: string, label?: string}} Order
  * @typedef {{picture: Blob, converted: Points | null}} Portrait
  */
 

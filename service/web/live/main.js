@@ -17,6 +17,7 @@ const fileInput = find("file", HTMLInputElement);
 const stopButton = find("stop", HTMLButtonElement);
 const smoothing = find("smoothing", HTMLInputElement);
 const pasteBack = find("paste-back", HTMLInputElement);
+const label = find("label", HTMLInputElement);
 const sideBySide = find("side-by-side", HTMLInputElement);
 const pictures = find("pictures", HTMLElement);
 const message = find("message", HTMLElement);
@@ -33,7 +34,12 @@ let shown = 0;
 
 /** @returns {import("./stream.js").Options} */
 function readOptions() {
-  return { target: target.value, smoothing: smoothing.checked, paste_back: pasteBack.checked };
+  return {
+    target: target.value,
+    smoothing: smoothing.checked,
+    paste_back: pasteBack.checked,
+    label: label.checked ? "visible" : "none",
+  };
 }
 
 /** @param {string} words */
@@ -140,7 +146,7 @@ stopButton.addEventListener("click", () => stop(""));
 sideBySide.addEventListener("change", () => {
   find("source-figure", HTMLElement).classList.toggle("visually-hidden", !sideBySide.checked); // hidden, it would stop
 });
-for (const option of [target, smoothing, pasteBack]) {
+for (const option of [target, smoothing, pasteBack, label]) {
   option.addEventListener("change", () => stream?.setOptions(readOptions()));
 }
 addEventListener("pagehide", () => stop(""));

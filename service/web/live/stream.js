@@ -1,7 +1,7 @@
 // The WebSocket /stream as the page sees it: options and pictures out, answers in. docs/stream.md is the protocol.
 
 /**
- * @typedef {{target?: string, smoothing?: boolean, paste_back?: boolean, convert?: boolean}} Options
+ * @typedef {{target?: string, smoothing?: boolean, paste_back?: boolean, convert?: boolean, label?: string}} Options
  * @typedef {{frame: number, state: "face" | "no-face" | "refused", dropped: number, total_ms: number,
  *   timings_ms: Record<string, number>, reason?: string, width?: number, height?: number}} Header
  * @typedef {{header: Header, picture: Blob | null, delay: number}} Answer `delay`: milliseconds since it was sent
