@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -168,12 +169,14 @@ async def render_film(
         face = await face_service.animate(target, DrivingFace(shut_eyes(points, shut, scheme), False), watch)
         return await asyncio.to_thread(resize_picture, face.picture, order.size or face.picture.shape[0])
 
+    hand, loop = ThreadPoolExecutor(1, thread_name_prefix="film"), asyncio.get_running_loop()
     try:
         for seconds, points in interpolate(moments, faces, order.rate):
-            await asyncio.to_thread(writer.add, await make(seconds, points))
+            await loop.run_in_executor(hand, writer.add, await make(seconds, points))
             progress.frames += 1
             tell(progress)
-        await asyncio.to_thread(writer.finish)
+        await loop.run_in_executor(hand, writer.finish)
     finally:
-        writer.close()
+        hand.submit(writer.close)  # behind whatever the thread still does
+        hand.shutdown(wait=False)
     return progress
