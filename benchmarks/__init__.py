@@ -1,3 +1,3 @@
 """Times on this machine: ``python -m benchmarks``."""
 
-import shared  # noqa: F401 - turns telemetry off before any module of ours imports onnxruntime
+import service  # noqa: F401 - sets what must be set before numpy and onnxruntime are first imported

@@ -119,7 +119,7 @@ def _encode_clip(pictures: Sequence[Image8], crf: str) -> list[Image8]:
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     buffer.seek(0)
-    with av.open(buffer) as clip:
+    with av.open(buffer, "r") as clip:
         return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in clip.decode(video=0)]
 
 

@@ -1,5 +1,8 @@
 """The mark in the pixels: what it withstands, and that nothing else is taken for it."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -112,3 +115,14 @@ def test_marks_that_exist_are_read_for_ever() -> None:
     assert np.packbits(encode_bits("generated", "franck")).tobytes().hex() == "2620b969b113"
     sums = read_sums(np.arange(HIGHEST * HIGHEST, dtype=np.float32).reshape(HIGHEST, HIGHEST))
     np.testing.assert_allclose(sums[:3], [-120.238, 147.373, -100.066], rtol=1e-4)
+
+
+def test_marking_waits_for_no_other_core() -> None:
+    code = (
+        "import os; from service.provenance.watermark import embed_watermark; import numpy as np;"
+        "embed_watermark(np.zeros((640, 480, 3), np.uint8), 'generated', 'ada');"
+        "print(len(os.listdir('/proc/self/task')))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=True)
+    assert done.stdout.strip() == b"1"
