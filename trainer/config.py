@@ -98,7 +98,7 @@ class GeneratorTraining(_Frozen):
 class TrainingConfig(_Frozen):
     """Everything that decides what a run learns, but its data."""
 
-    preset: Literal["default", "quick", "paper"] = "default"
+    preset: Literal["default", "quick", "photos", "paper"] = "default"
     seed: int = 0
     converter: ConverterTraining = ConverterTraining()
     generator: GeneratorTraining = GeneratorTraining()
@@ -108,6 +108,10 @@ PRESETS = {
     "default": TrainingConfig(),
     "quick": TrainingConfig(
         preset="quick", converter=ConverterTraining(steps=300), generator=GeneratorTraining(steps=300, l2i_gan=0, i2l=0)
+    ),
+    # Of a few photos the converter alone is learned: their pictures are moved.
+    "photos": TrainingConfig(
+        preset="photos", converter=ConverterTraining(steps=300), generator=GeneratorTraining(steps=0, l2i_gan=0, i2l=0)
     ),
     "paper": TrainingConfig(
         preset="paper",

@@ -8,15 +8,18 @@ import pytest
 import torch
 
 from service.settings import Settings
+from shared.bundle import RunRecord
 from shared.geometry import find_crop
 from shared.pixels import from_network
-from tests.fixtures.acted import RULE, film_points, film_units, write_dataset
+from tests.fixtures.acted import RULE, film_points, write_dataset
 from tests.service.tiny_service import read_picture, serve
+from tests.trainer.tiny_training import TEXTURES, make_frames
 from trainer.config import TrainingConfig
 from trainer.data.dataset import FrameDataset
 from trainer.export.bundle import export_bundle
 from trainer.networks.converter import Converter, ConverterConfig, Decoder, Encoder
-from trainer.networks.tl2f import TL2F, TL2FConfig
+from trainer.networks.generator import Generator
+from trainer.sampling.textures import make_generator
 
 pytestmark = pytest.mark.anyio
 
@@ -28,27 +31,26 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="module")
-def networks() -> tuple[Converter, TL2F]:
+def networks() -> tuple[Converter, Generator]:
     """Untrained networks whose picture depends on the landmarks."""
     torch.manual_seed(0)
     converter = Converter(Encoder(ConverterConfig(hidden=16)), Decoder(ConverterConfig(hidden=16)))
     for layer in (converter.encoder.layers[-1], converter.decoder.layers[-1]):
         torch.nn.init.normal_(layer.weight, std=0.05)
-    theta = TL2F(TL2FConfig(hidden=16, seed_channels=8, block_channels=(8, 8, 8, 8, 8)))
-    theta.fit_whitening(torch.from_numpy(film_units(40)))
-    return converter.eval(), theta.eval()
+    return converter.eval(), make_generator(TEXTURES, make_frames(4)).eval()
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory, networks: tuple[Converter, TL2F]) -> Path:
+def models(tmp_path_factory: pytest.TempPathFactory, networks: tuple[Converter, Generator]) -> Path:
     """A models folder with the exported networks as `ada`."""
     folder = tmp_path_factory.mktemp("contract")
     dataset = FrameDataset(write_dataset(folder / "data", "ada", film_points(24)))
-    export_bundle(dataset, *networks, TrainingConfig(), folder / "models")
+    run = RunRecord(seed=0, steps=0, planned=0, seconds=0.0)
+    export_bundle(dataset, *networks, TrainingConfig(), folder / "models", run)
     return folder / "models"
 
 
-async def test_the_service_draws_what_the_networks_draw(models: Path, networks: tuple[Converter, TL2F]) -> None:
+async def test_the_service_draws_what_the_networks_draw(models: Path, networks: tuple[Converter, Generator]) -> None:
     converter, theta = networks
     points = film_points(3, phase=5) * 2 + 100  # pixels of some picture
     pictures = []
@@ -69,7 +71,9 @@ async def test_the_service_draws_what_the_networks_draw(models: Path, networks: 
     assert np.abs(pictures[0] - pictures[2]).mean() > 1  # and for each face, another picture
 
 
-async def test_landmarks_come_back_as_the_converter_made_them(models: Path, networks: tuple[Converter, TL2F]) -> None:
+async def test_landmarks_come_back_as_the_converter_made_them(
+    models: Path, networks: tuple[Converter, Generator]
+) -> None:
     face = film_points(1, phase=5)[0]
     order = {"target": "ada", "landmarks": face.astype(float).tolist(), "response": "json"}
     async with serve(Settings(models_dir=models, threads=1)) as client:

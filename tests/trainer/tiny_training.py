@@ -33,7 +33,6 @@ GENERATOR = GeneratorTraining(
     steps=4,
     batch=2,
     gan_start=0.5,
-    i2l_pictures=1,
 )
 JOINT = GENERATOR.model_copy(update={"gan_start": 0.0, "converted": 1, "converter_learning_rate": 1e-3})
 """As in the paper Phi and Psi learn on, and D judges pictures of other people's landmarks."""

@@ -97,7 +97,11 @@ def _add_train(commands: Commands) -> None:
     parser.add_argument("--one-person", action="store_true", help="the media show nobody else: keep every frame's face")
     parser.add_argument("--scheme", choices=sorted(SCHEMES), default="ibug70", help="landmark scheme (default: ibug70)")
     preset = parser.add_mutually_exclusive_group()
-    preset.add_argument("--preset", choices=("default", "quick", "paper"), default="default", help="sizes and schedule")
+    preset.add_argument(
+        "--preset",
+        choices=("default", "quick", "photos", "paper"),
+        help="sizes and schedule (default: photos for a few photos, else default)",
+    )
     preset.add_argument(
         "--quick",
         dest="preset",
@@ -121,18 +125,20 @@ def run_train(options: argparse.Namespace) -> None:
     from trainer.loops.distributed import join_distributed
 
     steps = [] if options.steps is None else [f"generator.steps={options.steps}"]
-    config = change_config(PRESETS[options.preset], [*options.set, *steps])
+    changes = [*options.set, *steps]
+    change_config(PRESETS[options.preset or "default"], changes)  # what can't be is said before minutes of preparing
     with join_distributed() as context:
         with context.lead_first():
             manifest = prepare_target(options)
             print(manifest.describe())
-            if options.preset != "quick" and manifest.scheme == IBUG70.name:
+            preset = options.preset or manifest.preset
+            if preset not in ("quick", "photos") and manifest.scheme == IBUG70.name:
                 prepare_companions(options)
         from trainer.loops.target import train_target
 
         bundle = train_target(
             options.target,
-            config,
+            change_config(PRESETS[preset], changes),
             options.device,
             data_dir=options.data_dir,
             runs_dir=options.runs_dir,

@@ -9,7 +9,6 @@
 A folder under its own name is whole: it is written as ``data/.<target>.part/`` and renamed at the end.
 """
 
-import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from shared.documents import write_document
 from shared.geometry import CropRule
 from shared.landmarks import Scheme, get_scheme
 from shared.pixels import Image8
+from trainer.data.folders import recover_folder
 from trainer.errors import DatasetError, TooFewFramesError
 
 LAYOUT_VERSION = 1
@@ -40,6 +40,7 @@ GAP_SECONDS = 2.0
 LISTED_VALIDATION = 20  # of a training list, one line in so many
 OWN_BLOCKS_SECONDS = 30.0  # a video this long has train, validation and test blocks of its own
 MIN_TRAIN, MIN_HELD_OUT = 24, 4
+FEW_PHOTOS = 100
 QUICK_SUFFIX = "-quick"  # of the bundles that quick runs leave beside their target's own
 
 
@@ -76,6 +77,12 @@ class DatasetManifest(_Frozen):
     every: int = Field(default=1, ge=1, description="One frame in so many was looked at: more than 1 in quick runs.")
     fingerprint: Sha256 = Field(description="Hash of the sources and options: a run with the same ones does nothing.")
     versions: Mapping[str, str]
+
+    @property
+    def preset(self) -> Literal["default", "photos"]:
+        """Which recipe suits it: of a few photos too little is seen to learn more than `photos` does."""
+        few = self.frames < FEW_PHOTOS and all(source.fps is None for source in self.sources)
+        return "photos" if few else "default"
 
     def describe(self) -> str:
         """The dataset in one line, for people."""
@@ -168,6 +175,7 @@ def write_manifest(manifest: DatasetManifest, folder: Path) -> None:
 
 def refresh_manifest(folder: Path, fingerprint: str, said: Mapping[str, str]) -> DatasetManifest | None:
     """The manifest of a whole dataset with this fingerprint, what is `said` of it brought up to date; else None."""
+    recover_folder(folder)
     try:
         ready = FrameDataset(folder).manifest
     except DatasetError:
@@ -180,33 +188,14 @@ def refresh_manifest(folder: Path, fingerprint: str, said: Mapping[str, str]) ->
     return current
 
 
-def start_folder(parent: Path, target: str) -> Path:
-    """An empty ``.<target>.part`` to write a dataset or bundle into; what a killed run left there is removed."""
-    part = parent / f".{target}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    return part
-
-
-def finish_folder(part: Path, target: str) -> Path:
-    """Give a written folder its name; an older one of the same target makes way for it."""
-    final, old = part.with_name(target), part.with_name(f".{target}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if final.exists():
-        final.replace(old)
-    part.replace(final)
-    shutil.rmtree(old, ignore_errors=True)
-    return final
-
-
 def assign_splits(
     source: NDArray[np.int32], time: NDArray[np.float64], rates: Sequence[float | None]
 ) -> NDArray[np.int8]:
     """The split of each kept frame ``(N,)``, from its source's number, its time in it, and the sources' frame rates.
 
     Contiguous blocks 70/15/15 with at least 2 seconds between them. A video of 30 seconds or more has its own blocks;
-    shorter ones follow one another on one timeline. Photos (rate None) have no time and no gap. Raises
-    TooFewFramesError where a block would be too small to be of use.
+    shorter ones follow one another on one timeline. Photos (rate None) have no time and no gap; where they are too few
+    for blocks, all are for training. Raises TooFewFramesError where a video's block would be too small to be of use.
     """
     split = np.full(len(source), GAP, np.int8)
     pooled: list[NDArray[np.int64]] = []
@@ -224,6 +213,8 @@ def assign_splits(
         split[np.concatenate(pooled)] = _cut_blocks(timeline, GAP_SECONDS if timed else 0.0)
     counts = count_splits(split)
     if counts["train"] < MIN_TRAIN or min(counts["validation"], counts["test"]) < MIN_HELD_OUT:
+        if len(source) and all(rate is None for rate in rates):
+            return np.full(len(source), SPLITS["train"], np.int8)
         timed_rates = [rate for rate in rates if rate is not None]
         needed = f"{round(MIN_TRAIN / TRAIN_SHARE)} pictures"
         if timed_rates:

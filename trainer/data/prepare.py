@@ -32,12 +32,11 @@ from trainer.data.dataset import (
     assign_splits,
     count_splits,
     describe_left_out,
-    finish_folder,
     refresh_manifest,
-    start_folder,
     write_manifest,
 )
 from trainer.data.dominant_person import choose_faces
+from trainer.data.folders import finish_folder, start_folder
 from trainer.data.scan import SCAN_VERSION, Scan, load_scan, save_scan, scan_source
 from trainer.data.sources import Frame, Source
 from trainer.errors import DatasetError, TooFewFramesError

@@ -4,7 +4,6 @@ Both take longer than making a picture does, and dlib lets no other thread of it
 """
 
 import multiprocessing
-import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.cores import count_cores
 from shared.detectors import LandmarkDetector, load_detector
 from shared.landmarks import Points
 from shared.pixels import Image8
@@ -96,7 +96,7 @@ def open_face_analyzer(models_dir: Path) -> Iterator[FaceAnalyzer]:
 
 def count_workers() -> int:
     """As many as are cores; what they see does not depend on how many they are."""
-    return os.cpu_count() or 1
+    return count_cores()
 
 
 def _look(models_dir: Path, picture: Image8, expected: Points | None) -> Observation:

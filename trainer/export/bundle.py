@@ -1,7 +1,11 @@
 """From trained networks to a bundle: ONNX files, compared with the networks on real landmarks, then the manifest."""
 
 import copy
+import logging
 import platform
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,7 +32,8 @@ from shared.landmarks import Points
 from shared.neutral import find_calm, find_neutral
 from shared.pixels import PIXEL_RANGE
 from trainer.config import TrainingConfig
-from trainer.data.dataset import QUICK_SUFFIX, FrameDataset, finish_folder, start_folder
+from trainer.data.dataset import QUICK_SUFFIX, FrameDataset
+from trainer.data.folders import finish_folder, start_folder
 from trainer.errors import ExportError
 from trainer.export.presets import choose_presets
 from trainer.networks.converter import Converter
@@ -137,16 +142,17 @@ def export_network(
     """Write one network as ONNX with a dynamic batch, and compare it on real landmarks (n, N, 2)."""
     network.eval()
     batch = torch.export.Dim("batch", min=1, max=4096)
-    program = torch.onnx.export(
-        network,
-        (landmarks[:2],),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=[given.name],
-        output_names=[result.name],
-        dynamic_shapes=({0: batch},),
-        verbose=False,
-    )
+    with quiet_exporter():
+        program = torch.onnx.export(
+            network,
+            (landmarks[[0, -1]],),  # two rows, also of a single photo: one would be taken for the only size
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[given.name],
+            output_names=[result.name],
+            dynamic_shapes=({0: batch},),
+            verbose=False,
+        )
     assert program is not None
     model = program.model_proto
     store_float16(model)
@@ -154,6 +160,24 @@ def export_network(
     path.write_bytes(model.SerializeToString())
     compare_outputs(network, path, landmarks, given.name)
     return OnnxFile(file=path.name, sha256=hash_file(path), input=given, output=result)
+
+
+@contextmanager
+def quiet_exporter() -> Iterator[None]:
+    """Keep two notes of torch's exporter from the user's terminal, and no others: that torchvision, which nothing here
+    needs, is not installed, and that the exporter itself uses a spelling which torch deprecates."""
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("torchvision is not installed")
+
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    logger.addFilter(is_news)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+            yield
+    finally:
+        logger.removeFilter(is_news)
 
 
 def store_float16(model: onnx.ModelProto) -> None:

@@ -23,9 +23,10 @@ from shared.errors import DetectorUnavailableError
 from shared.landmarks import CONVERSIONS, Scheme
 from shared.pixels import PIXEL_RANGE, to_network
 from trainer.config import DetectorTraining
-from trainer.data.dataset import FrameDataset, finish_folder, start_folder
+from trainer.data.dataset import FrameDataset
+from trainer.data.folders import finish_folder, start_folder
 from trainer.errors import ExportError
-from trainer.export.bundle import OPSET, PARITY, store_float16
+from trainer.export.bundle import OPSET, PARITY, quiet_exporter, store_float16
 from trainer.losses.generator import GuidanceDetector
 from trainer.networks.hourglass import Hourglass
 
@@ -109,17 +110,18 @@ def describe_data(dataset: FrameDataset) -> TrainingData:
 def write_network(omega: Hourglass, sigma: float, pictures: Tensor, path: Path) -> None:
     """Write Omega as ONNX with a dynamic batch, weights as float16, and compare it on real pictures (n, 3, S, S)."""
     served = ServedOmega(omega, sigma).eval()
-    program = torch.onnx.export(
-        served,
-        (pictures[:2] if len(pictures) > 1 else pictures.repeat(2, 1, 1, 1),),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=["picture"],
-        output_names=["landmarks", "confidence"],
-        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
-        verbose=False,
-        optimize=False,  # It would merge equal parameters, and lose their names.
-    )
+    with quiet_exporter():
+        program = torch.onnx.export(
+            served,
+            (pictures[:2] if len(pictures) > 1 else pictures.repeat(2, 1, 1, 1),),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["picture"],
+            output_names=["landmarks", "confidence"],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
+            verbose=False,
+            optimize=False,  # It would merge equal parameters, and lose their names.
+        )
     assert program is not None
     fold_constants(program.model)
     remove_unused_nodes(program.model)

@@ -6,6 +6,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from shared.cores import count_cores
 from trainer.errors import DeviceError
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -18,6 +19,11 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
+
+
+def limit_threads() -> None:
+    """Let torch use no more cores than this process may: of itself it does not know a container's quota."""
+    torch.set_num_threads(min(torch.get_num_threads(), count_cores()))
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -123,7 +123,8 @@ def train_generator(
     generator, critic = context.distribute(theta), context.distribute(discriminator)
     joint = config.converter_learning_rate > 0
     converter_losses = context.distribute(ConverterLossModule(data.model, data.losses)) if joint else None
-    plan = BatchPlan(config.batch, config.rare, config.converted, config.noise, config.discriminator.window)
+    window, pinned = config.discriminator.window, device.type == "cuda"
+    plan = BatchPlan(config.batch, config.rare, config.converted, config.noise, window, pinned)
     batches = prefetch_batches(data.frames, plan, seed, range(first, config.steps), context.rows)
     progress = tqdm(
         batches, "generator", config.steps, initial=first, unit="step", disable=not context.is_main, mininterval=1

@@ -20,7 +20,7 @@ from trainer.errors import TargetError
 from trainer.export.bundle import export_bundle
 from trainer.export.omega import load_guidance
 from trainer.loops.converter import ConverterLosses, ConverterModel, Identity, make_identity, train_converter
-from trainer.loops.device import pick_device
+from trainer.loops.device import limit_threads, pick_device
 from trainer.loops.distributed import SINGLE_PROCESS, DistributedContext
 from trainer.loops.generator import CHECKPOINT, GeneratorData, start_generator, train_generator
 from trainer.losses.generator import GUIDED_ROWS
@@ -145,6 +145,7 @@ def prepare_run(
     Raises TrainerError, before any training.
     """
     device = context.place(pick_device(device_name))
+    limit_threads()
     check_shares(config, context)
     dataset = FrameDataset(data_dir / target)
     if dataset.manifest.size != SIZE:

@@ -67,7 +67,7 @@ class GeneratorLosses:
     def condition(self, batch: TrainingBatch, converted: Tensor | None) -> Conditioning:
         """The batch on the device, with other people's converted landmarks (k, N, 2) behind its own."""
         landmarks = batch.landmarks if converted is None else torch.cat([batch.landmarks, converted])
-        pictures = batch.pictures.to(self.device, memory_format=torch.channels_last)
+        pictures = batch.pictures.to(self.device, non_blocking=True, memory_format=torch.channels_last)
         return Conditioning(landmarks.to(self.device), pictures, batch.windows)
 
     def reconstruction(self, generated: Tensor, given: Conditioning, step: int) -> tuple[Tensor, dict[str, Tensor]]:

@@ -57,13 +57,14 @@ class TrainingBatch:
 @dataclass(frozen=True)
 class BatchPlan:
     """How batches are drawn: rows, the share of them drawn by rarity, other people's landmarks, jitter in crop units,
-    and the side of D's windows in pixels."""
+    and the side of D's windows in pixels. `pinned` pictures lie in memory that a GPU copies from while it computes."""
 
     rows: int
     rare: float
     foreign: int
     noise: float
     window: int
+    pinned: bool = False
 
 
 def draw_batch(frames: TargetFrames, plan: BatchPlan, seed: int, step: int, mine: slice = slice(None)) -> TrainingBatch:
@@ -80,9 +81,9 @@ def draw_batch(frames: TargetFrames, plan: BatchPlan, seed: int, step: int, mine
     windows = place_windows(landmarks, frames.crops.shape[1], plan.window, generator)
     foreign = plan.foreign if len(frames.foreign) else 0
     others = torch.randint(max(len(frames.foreign), 1), (foreign,), generator=generator)
-    return TrainingBatch(
-        landmarks[mine], jitter[mine], frames.pictures(chosen[mine]), windows[mine], frames.foreign[others][mine]
-    )
+    pictures = frames.pictures(chosen[mine])
+    pictures = pictures.pin_memory() if plan.pinned else pictures
+    return TrainingBatch(landmarks[mine], jitter[mine], pictures, windows[mine], frames.foreign[others][mine])
 
 
 def place_windows(landmarks: Tensor, size: int, side: int, generator: torch.Generator) -> Tensor:

@@ -12,7 +12,7 @@ from PIL import Image
 from shared.errors import DetectorUnavailableError
 from tests.fixtures.painted import PaintedDetector, film, paint_people, write_video
 from trainer.cli import main as cli
-from trainer.config import TrainingConfig
+from trainer.config import PRESETS, TrainingConfig
 from trainer.data.dataset import FrameDataset, list_datasets, read_manifest
 from trainer.errors import FetchError
 
@@ -97,33 +97,54 @@ def test_photos_are_prepared_then_trained(tmp_path: Path, trained: list[str]) ->
     assert FrameDataset(tmp_path / "data" / "me").manifest.licence == "not stated"
 
 
+def test_a_few_photos_have_a_recipe_of_their_own(
+    tmp_path: Path, trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.fromarray(paint_people((1, 20, 10, 70))).save(folder / "me.png")
+    given: list[str] = []
+
+    def record(target: str, config: TrainingConfig, device: str, **rest: object) -> None:
+        given.append(config.preset)
+
+    monkeypatch.setattr(sys.modules["trainer.loops.target"], "train_target", record)
+    monkeypatch.setattr(cli, "prepare_companions", lambda options: pytest.fail("a few photos wait for nobody"))
+    assert train(tmp_path, "--target", "me", "--photos", str(folder)) == 0
+    monkeypatch.setattr(cli, "prepare_companions", lambda options: None)
+    assert train(tmp_path, "--target", "me", "--photos", str(folder), "--preset", "default") == 0
+    assert given == ["photos", "default"]
+    assert read_manifest(tmp_path / "data" / "me").splits == {"train": 1, "validation": 0, "test": 0, "gap": 0}
+
+
 @pytest.mark.parametrize(
-    ("arguments", "steps", "begin_from"),
+    ("arguments", "preset", "steps"),
     [
-        ([], 2600, None),
-        (["--steps", "7", "--begin-from", "franck"], 7, "franck"),
-        (["--preset", "refine", "--steps", "7"], 7, "cap"),
-        (["--preset", "refine", "--begin-from", "franck"], 1000, "franck"),
-        (["--set", "tl2f.steps=5", "tl2f.batch=2", "--set", "seed=1"], 5, None),
+        ([], "default", PRESETS["default"].generator.steps),
+        (["--steps", "7"], "default", 7),
+        (["--quick"], "quick", PRESETS["quick"].generator.steps),
+        (["--preset", "paper", "--steps", "7"], "paper", 7),
+        (["--set", "generator.steps=5", "generator.batch=2", "--set", "seed=1"], "default", 5),
     ],
 )
-def test_how_long_and_from_whose_generator_is_said_on_the_command_line(
+def test_the_recipe_is_said_on_the_command_line(
     tmp_path: Path,
     trained: list[str],
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
+    preset: str,
     steps: int,
-    begin_from: str | None,
 ) -> None:
-    given: list[tuple[int, object]] = []
+    given: list[tuple[str, int]] = []
 
     def record(target: str, config: TrainingConfig, device: str, **rest: object) -> None:
-        given.append((config.tl2f.steps, rest["begin_from"]))
+        given.append((config.preset, config.generator.steps))
 
+    manifest = types.SimpleNamespace(describe=str, scheme="wflw98", preset="default")
     monkeypatch.setattr(sys.modules["trainer.loops.target"], "train_target", record)
-    monkeypatch.setattr(cli, "prepare_target", lambda options: types.SimpleNamespace(describe=str, scheme="wflw98"))
+    monkeypatch.setattr(cli, "prepare_target", lambda options: manifest)
     assert train(tmp_path, "--target", "cap", *arguments) == 0
-    assert given == [(steps, begin_from)]
+    assert given == [(preset, steps)]
 
 
 def test_paths_may_be_parted_by_spaces_or_commas(tmp_path: Path) -> None:
@@ -155,16 +176,13 @@ def test_a_celebv_target_without_data_says_what_is_missing(
         (["--target", "No Body"], "can't be a target's id"),
         (["--target", "mesh"], "models/mesh is the landmark detector"),
         (["--target", "hourglass", "--photos", "."], "models/hourglass is the landmark detector"),
-        (["--target", "faces"], "models/faces is the network that tells faces apart"),
         (["--target", "wflw"], "data/wflw holds the faces of many people"),
         (["--target", "franck-quick"], "marks the bundles of quick runs"),
         (["--target", "me", "--video", "nowhere.mp4"], "There is no video nowhere.mp4"),
         (["--target", "me", "--photos", "nowhere"], "There is no folder nowhere"),
         (["--target", "me", "--celebv", "nowhere"], "CelebV has no target 'me'; it has macron"),
         (["--target", "franck", "--steps", "0"], "a training has at least one step"),
-        (["--target", "franck", "--set", "tl2f.step=9"], "there is no field tl2f.step"),
-        (["--target", "franck", "--begin-from", "nobody"], "nobody: no bundle.json"),
-        (["--target", "me", "--preset", "refine"], "me: no bundle.json"),
+        (["--target", "franck", "--set", "generator.step=9"], "there is no field generator.step"),
         (["--target", "trump", "--celebv", "nowhere"], "There is no folder Donald_Trump in nowhere"),
     ],
 )

@@ -67,11 +67,17 @@ def test_photos_are_split_without_gap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "rate", "needed"), [(100, 25.0, "frames"), (0, 25.0, "frames"), (20, None, "pictures")]
+    ("count", "rate", "needed"), [(100, 25.0, "frames"), (0, 25.0, "frames"), (0, None, "pictures")]
 )
 def test_too_few_frames_say_how_many_are_needed(count: int, rate: float | None, needed: str) -> None:
     with pytest.raises(TooFewFramesError, match=rf"Only {count} frames .* At least \d+ {needed}"):
         assign_splits(np.zeros(count, np.int32), np.arange(count) / (rate or 1.0), [rate])
+
+
+@pytest.mark.parametrize("count", [1, 5, 30])
+def test_a_few_photos_are_all_for_training(count: int) -> None:
+    split = assign_splits(np.zeros(count, np.int32), np.zeros(count), [None])
+    assert count_splits(split) == [count, 0, 0, 0]
 
 
 def test_the_number_of_frames_asked_for_is_enough() -> None:

@@ -1,6 +1,10 @@
 """The export: files that answer as the networks do, in half the bytes, or no bundle at all."""
 
+import logging
 import shutil
+import subprocess
+import sys
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,40 +16,53 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from shared.bundle import BundleManifest, OnnxFile, hash_file, read_bundle
+from shared.bundle import BundleManifest, OnnxFile, RunRecord, hash_file, read_bundle
 from shared.neutral import find_calm, find_neutral
 from tests.fixtures.acted import film_points, film_units, write_dataset
+from tests.trainer.tiny_training import TEXTURES, make_frames
 from trainer.config import TrainingConfig
 from trainer.data.dataset import FrameDataset
 from trainer.errors import ExportError
 from trainer.export import bundle as export
-from trainer.export.bundle import compare_outputs, export_bundle, round_weights, run_session, store_float16
+from trainer.export.bundle import (
+    compare_outputs,
+    export_bundle,
+    quiet_exporter,
+    round_weights,
+    run_session,
+    store_float16,
+)
 from trainer.export.presets import choose_presets
 from trainer.networks.converter import Converter, ConverterConfig, Decoder, Encoder
-from trainer.networks.tl2f import TL2F, TL2FConfig
+from trainer.networks.generator import Generator
+from trainer.sampling.textures import make_generator
+
+RUN = RunRecord(seed=0, steps=5, planned=7, seconds=1.5)
 
 
-def make_networks() -> tuple[Converter, TL2F]:
+def make_networks() -> tuple[Converter, Generator]:
     """Networks as training might leave them: statistics fitted, last layers no longer zero."""
     torch.manual_seed(0)
     converter = Converter(Encoder(ConverterConfig(hidden=32)), Decoder(ConverterConfig(hidden=32)))
     for layer in (converter.encoder.layers[-1], converter.decoder.layers[-1]):
         torch.nn.init.normal_(layer.weight, std=0.05)
-    theta = TL2F(TL2FConfig(hidden=64, seed_channels=16, block_channels=(16, 16, 8, 8, 8)))
-    theta.fit_whitening(torch.from_numpy(film_units(40)))
+    theta = make_generator(TEXTURES, make_frames(4))
+    for parameter in theta.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.02)
     return converter.eval(), theta.eval()
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FrameDataset, Converter, TL2F]:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FrameDataset, Converter, Generator]:
     """A bundle, the dataset and the networks it came from."""
     folder = tmp_path_factory.mktemp("exported")
     dataset = FrameDataset(write_dataset(folder / "data", "ada", film_points(24)))
     converter, theta = make_networks()
-    return export_bundle(dataset, converter, theta, TrainingConfig(), folder / "models"), dataset, converter, theta
+    return export_bundle(dataset, converter, theta, TrainingConfig(), folder / "models", RUN), dataset, converter, theta
 
 
-Exported = tuple[Path, FrameDataset, Converter, TL2F]
+Exported = tuple[Path, FrameDataset, Converter, Generator]
 
 
 def test_the_bundle_is_whole_and_says_where_it_comes_from(exported: Exported) -> None:
@@ -64,6 +81,8 @@ def test_the_bundle_is_whole_and_says_where_it_comes_from(exported: Exported) ->
     assert manifest.data.frames == {"train": 16, "validation": 4, "test": 4, "gap": 0}
     assert manifest.data.licence == "Apache-2.0"
     assert manifest.versions["torch"] == version("torch")
+    assert manifest.run == RUN
+    assert manifest.metrics == {}
 
 
 def test_the_targets_shape_and_presets_are_those_of_the_training_frames(exported: Exported) -> None:
@@ -159,7 +178,7 @@ def test_a_file_that_differs_is_no_bundle_and_the_old_one_stays(
 
     monkeypatch.setattr(export, "run_session", answer_a_little_off)
     with pytest.raises(ExportError, match=r"converter\.onnx differs from its network by 0\.0015"):
-        export_bundle(dataset, converter, theta, TrainingConfig(seed=9), tmp_path)
+        export_bundle(dataset, converter, theta, TrainingConfig(seed=9), tmp_path, RUN)
     assert read_all(tmp_path / "ada") == before
     read_bundle(tmp_path / "ada")
 
@@ -197,8 +216,42 @@ def test_a_new_bundle_takes_the_old_ones_place(
         return found
 
     monkeypatch.setattr(export, "export_network", copy_network)
-    export_bundle(dataset, converter, theta, TrainingConfig(seed=9), tmp_path)
+    export_bundle(dataset, converter, theta, TrainingConfig(seed=9), tmp_path, RUN)
     renewed: BundleManifest = read_bundle(tmp_path / "ada")
     assert renewed.config["seed"] == 9
     assert [path.name for path in tmp_path.iterdir()] == ["ada"]
     assert sorted(read_all(tmp_path / "ada")) == sorted(read_all(folder))
+
+
+def test_the_exporters_own_notes_stay_from_the_terminal(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    with quiet_exporter():
+        logger.warning("torchvision is not installed. Skipping %s", "torchvision::nms")
+        logger.warning("something else")
+        warnings.warn("`isinstance(treespec, LeafSpec)` is deprecated, use it no more", FutureWarning, stacklevel=1)
+        with pytest.raises(UserWarning, match="news"):
+            warnings.warn("news", stacklevel=1)
+    logger.warning("torchvision is not installed, said by someone else")
+    assert [record.getMessage() for record in caplog.records] == [
+        "something else",
+        "torchvision is not installed, said by someone else",
+    ]
+
+
+def test_a_network_is_exported_without_a_word(tmp_path: Path) -> None:
+    script = (
+        "import sys, torch; from pathlib import Path; from shared.bundle import TensorSpec;"
+        "from trainer.export.bundle import export_network;"
+        "specs = [TensorSpec(name=name, shape=(None, 4), low=-1, high=1) for name in ('given', 'made')];"
+        "export_network(torch.nn.Linear(4, 4), torch.rand(1, 4), Path(sys.argv[1]), *specs)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "a.onnx")],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    batch = ort.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"]).get_inputs()[0].shape[0]
+    assert isinstance(batch, str)  # of any size, though it was shown a single one

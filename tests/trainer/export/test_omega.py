@@ -13,7 +13,7 @@ from onnx import TensorProto
 from shared.bundle import Measured
 from shared.detectors.manifest import read_manifest
 from shared.errors import DetectorUnavailableError
-from shared.landmarks import CONVERSIONS, IBUG68, WFLW98
+from shared.landmarks import CONVERSIONS, IBUG68, IBUG70, WFLW98
 from shared.pixels import to_network
 from tests.fixtures.acted import film_points, write_dataset
 from trainer.config import DetectorTraining
@@ -21,7 +21,7 @@ from trainer.data.dataset import FrameDataset
 from trainer.errors import ExportError
 from trainer.export import omega as module
 from trainer.export.bundle import round_weights
-from trainer.export.omega import ServedOmega, export_omega, load_omega, load_teacher
+from trainer.export.omega import ServedOmega, export_omega, load_guidance, load_omega
 from trainer.networks.hourglass import Hourglass, HourglassConfig
 
 CONFIG = DetectorTraining(network=HourglassConfig(channels=32, depth=2))
@@ -185,7 +185,7 @@ def test_a_manifest_that_does_not_fit_together_is_refused(
         read_manifest(copy(folder, tmp_path / "changed", **changes))
 
 
-def test_an_omega_of_98_points_teaches_a_target_of_68(folder: Path, tmp_path: Path) -> None:
+def test_an_omega_of_98_points_guides_a_target_of_68(folder: Path, tmp_path: Path) -> None:
     torch.manual_seed(2)
     wide = Hourglass(HourglassConfig(points=98, channels=32, depth=2)).eval()
     round_weights(wide)
@@ -194,10 +194,19 @@ def test_an_omega_of_98_points_teaches_a_target_of_68(folder: Path, tmp_path: Pa
     dataset.manifest = dataset.manifest.model_copy(update={"scheme": "wflw98"})
     written = export_omega(wide, {"many": dataset}, {}, config, tmp_path)
     pictures = torch.rand(2, 3, 256, 256)
+    guidance = load_guidance(written, IBUG68)
     with torch.no_grad():
-        found = load_teacher(written, IBUG68)(pictures)[0]
+        found = guidance.omega(pictures)[0]
         wanted = wide(pictures)[0][:, list(CONVERSIONS["wflw98", "ibug68"])]
+    assert guidance.points == list(range(68))
     torch.testing.assert_close(found, wanted)
-    assert torch.equal(load_teacher(folder, IBUG68)(pictures)[0], load_omega(folder)(pictures)[0])
     with pytest.raises(DetectorUnavailableError, match=r"'ibug68', and the target's are 'wflw98'.*i2l to 0"):
-        load_teacher(folder, WFLW98)
+        load_guidance(folder, WFLW98)
+
+
+def test_an_omega_of_68_points_guides_those_of_a_target_of_70(folder: Path) -> None:
+    same, more = load_guidance(folder, IBUG68), load_guidance(folder, IBUG70)
+    assert same.points == more.points == list(range(68))  # the pupils, which it does not find, are left out
+    pictures = torch.rand(1, 3, 256, 256)
+    assert torch.equal(same.omega(pictures)[0], load_omega(folder)(pictures)[0])
+    assert more.omega(pictures)[0].shape == (1, 68, 2)

@@ -45,7 +45,7 @@ from trainer.sampling.batches import TargetFrames
 PAPER = PRESETS["paper"].generator.model_copy(
     update={"network": UPSCALE, "discriminator": GENERATOR.discriminator.model_copy(update={"window": 256}), "steps": 2}
 )
-NO_TERM = {"l2i": 0.0, "gradient": 0.0, "i2l": 0.0, "l2i_gan": 0.0, "feature_matching": 0.0, "weight_decay": 0.0}
+NO_TERM = {"l2i": 0.0, "gradient": 0.0, "sharpness": 0.0, "i2l": 0.0, "l2i_gan": 0.0, "weight_decay": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -145,10 +145,11 @@ def test_every_term_has_its_curve_and_the_loss_is_their_sum(
     curves = read_curves(tmp_path)
     steps = {name: [step for step, _ in points] for name, points in curves.items()}
     whole, late = [0, 1, 2, 3], [2, 3]
-    expected = dict.fromkeys(("l2i", "gradient", "loss", "learning_rate", "samples_per_second"), whole)
-    assert steps == expected | dict.fromkeys(("i2l", "d", "l2i_gan", "feature_matching"), late)
+    expected = dict.fromkeys(("l2i", "gradient", "sharpness", "loss", "learning_rate", "samples_per_second"), whole)
+    assert steps == expected | dict.fromkeys(("i2l", "d", "l2i_gan"), late)
     values = {name: dict(points) for name, points in curves.items()}
-    for step, names in ((0, ("l2i", "gradient")), (3, ("l2i", "gradient", "i2l", "l2i_gan", "feature_matching"))):
+    own = ("l2i", "gradient", "sharpness")
+    for step, names in ((0, own), (3, (*own, "i2l", "l2i_gan"))):
         total = sum(getattr(GENERATOR, name) * values[name][step] for name in names)
         assert values["loss"][step] == pytest.approx(total, rel=1e-4)
 
@@ -195,9 +196,7 @@ def test_eq_6_reaches_phi_and_psi_through_theta(frames: TargetFrames, tmp_path: 
     assert fixed == dict.fromkeys(reached, False) | {"theta": True}
 
 
-@pytest.mark.parametrize(
-    "term", [{"l2i": 1.0}, {"gradient": 1.0}, {"i2l": 1.0}, {"feature_matching": 1.0, "l2i_gan": 1e-9}]
-)
+@pytest.mark.parametrize("term", [{"l2i": 1.0}, {"gradient": 1.0}, {"sharpness": 1.0}, {"i2l": 1.0}])
 def test_terms_of_own_pictures_move_theta_alone(frames: TargetFrames, tmp_path: Path, term: dict[str, float]) -> None:
     changed = learn_from(term, frames, tmp_path, converted=0)
     assert changed == {"phi": False, "psi.ada": False, "psi.bob": False, "theta": True}
@@ -283,7 +282,7 @@ def test_the_numbers_of_section_3_1() -> None:
     assert (generator.optimiser, generator.batch, generator.learning_rate) == ("rmsprop", 1, 6e-5)
     assert (generator.steps, generator.schedule) == (400_000, "steps")
     assert {converter.l2l, converter.x_l2l, generator.l2i, generator.i2l, generator.l2i_gan} == {1}  # eq. 1 weighs none
-    assert (generator.gradient, generator.feature_matching, converter.transfer) == (0, 0, 0)
+    assert (generator.gradient, generator.sharpness, converter.transfer) == (0, 0, 0)
 
 
 def test_the_sizes_of_the_authors_networks() -> None:

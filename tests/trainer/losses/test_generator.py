@@ -11,14 +11,14 @@ from shared.landmarks import IBUG68
 from tests.trainer.tiny_training import CPU, GENERATOR, make_detector, make_frames
 from trainer.config import GeneratorTraining
 from trainer.loops.distributed import SINGLE_PROCESS, DistributedContext
-from trainer.losses.generator import RAMP_STEPS, Conditioning, GeneratorLosses
+from trainer.losses.generator import GUIDED_ROWS, RAMP_STEPS, Conditioning, GeneratorLosses
 from trainer.losses.masks import COUNT, weigh_pixels
 from trainer.losses.terms import l2i
 from trainer.networks.discriminator import PatchDiscriminator
 from trainer.sampling.batches import BatchPlan, TrainingBatch, draw_batch
 
 FRAMES = make_frames()
-BATCH = draw_batch(FRAMES, BatchPlan(2, 1, 0.0, 64), seed=0, step=0)
+BATCH = draw_batch(FRAMES, BatchPlan(3, 0.0, 1, 0.0, 64), seed=0, step=0)
 
 
 @pytest.fixture(autouse=True)
@@ -51,22 +51,22 @@ def test_converted_landmarks_stand_behind_the_batchs_own() -> None:
 
 
 def test_reconstruction_is_of_the_batchs_own_rows() -> None:
-    losses = make_losses(i2l=0, gradient=0, l2i=3.0)
+    losses = make_losses(i2l=0, gradient=0, sharpness=0, l2i=3.0)
     given = losses.condition(BATCH, BATCH.sources)
     made = make_pictures(extra=1)
     loss, terms = losses.reconstruction(made, given, step=0)
     weights = weigh_pixels(BATCH.landmarks, IBUG68, GENERATOR.face_weight, GENERATOR.feature_weight, 256)
     assert terms.keys() == {"l2i"}
-    assert terms["l2i"].item() == pytest.approx(l2i(made[:2], BATCH.pictures, weights).item())
+    assert terms["l2i"].item() == pytest.approx(l2i(made[:3], BATCH.pictures, weights).item())
     assert loss.item() == pytest.approx(3 * terms["l2i"].item())
     loss.backward()
     assert made.grad is not None
-    assert made.grad[:2].any()
-    assert not made.grad[2].any()
+    assert made.grad[:3].any()
+    assert not made.grad[3].any()
 
 
 def test_omega_reads_the_first_pictures_from_its_step_on_and_is_not_trained() -> None:
-    losses = make_losses(l2i=0, gradient=0, i2l=1.0)
+    losses = make_losses(l2i=0, gradient=0, sharpness=0, i2l=1.0)
     given = losses.condition(BATCH, None)
     early, terms = losses.reconstruction(make_pictures(), given, step=1)
     assert "i2l" not in terms
@@ -76,8 +76,8 @@ def test_omega_reads_the_first_pictures_from_its_step_on_and_is_not_trained() ->
     assert loss.item() == pytest.approx(terms["i2l"].item())
     loss.backward()
     assert made.grad is not None
-    assert made.grad[0].any()
-    assert not made.grad[1].any()  # i2l_pictures is 1
+    assert all(row.any() for row in made.grad[:GUIDED_ROWS])
+    assert not made.grad[GUIDED_ROWS:].any()
     assert losses.detector is not None
     assert all(value.grad is None for value in losses.detector.omega.parameters())
 
@@ -89,10 +89,9 @@ class Recording(nn.Module):
         super().__init__()
         self.shown: list[tuple[Tensor, Tensor]] = []
 
-    def forward(self, pictures: Tensor, maps: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, pictures: Tensor, maps: Tensor) -> Tensor:
         self.shown.append((pictures, maps))
-        mean = pictures.mean(dim=(1, 2, 3), keepdim=True)[:, :1]
-        return mean, [pictures]
+        return pictures.mean(dim=(1, 2, 3), keepdim=True)
 
 
 def look(losses: GeneratorLosses, given: Conditioning, made: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
@@ -106,15 +105,15 @@ def test_d_sees_real_generated_and_real_with_anothers_landmarks() -> None:
     given = losses.condition(BATCH, BATCH.sources)
     made = make_pictures(extra=1)
     ((pictures, maps),) = look(losses, given, made)
-    real, fake, wrong = pictures.split([2, 3, 2])
-    real_maps, fake_maps, wrong_maps = maps.split([2, 3, 2])
+    real, fake, wrong = pictures.split([3, 4, 3])
+    real_maps, fake_maps, wrong_maps = maps.split([3, 4, 3])
     x, y = BATCH.windows[0].tolist()
     assert torch.equal(real[0], BATCH.pictures[0, :, y : y + 64, x : x + 64])
     assert torch.equal(fake[0], made[0, :, y : y + 64, x : x + 64])
-    assert torch.equal(fake[2], made[2, :, y : y + 64, x : x + 64])  # a stranger's, looked at where the first is
+    assert torch.equal(fake[3], made[3, :, y : y + 64, x : x + 64])  # a stranger's, looked at where the first is
     assert torch.equal(real, wrong)
-    assert torch.equal(real_maps, fake_maps[:2])
-    assert torch.equal(wrong_maps, real_maps.flip(0))
+    assert torch.equal(real_maps, fake_maps[:3])
+    assert torch.equal(wrong_maps, real_maps.roll(1, dims=0))
     assert not pictures.requires_grad
 
 
@@ -122,30 +121,26 @@ def test_a_d_that_sees_pictures_alone_has_no_wrong_pairs() -> None:
     plain = GENERATOR.discriminator.model_copy(update={"conditioned": False})
     losses = make_losses(i2l=0, discriminator=plain)
     ((pictures, _),) = look(losses, losses.condition(BATCH, None), make_pictures())
-    assert len(pictures) == 4
+    assert len(pictures) == 6
 
 
-def test_d_pulls_at_theta_and_real_features_are_a_guide_alone() -> None:
-    losses = make_losses(i2l=0, l2i_gan=0.5, feature_matching=2.0)
+def test_d_pulls_at_theta_at_first_a_little() -> None:
+    losses = make_losses(i2l=0, l2i_gan=0.5)
     given = losses.condition(BATCH, BATCH.sources)
     made = make_pictures(extra=1)
     network = make_discriminator(losses.config).eval()  # in training, spectral norm goes on with each look
     start = losses.adversarial_from
     loss, terms = losses.adversarial(network, made, given, start + RAMP_STEPS)
-    assert terms.keys() == {"l2i_gan", "feature_matching"}
-    assert loss.item() == pytest.approx(0.5 * terms["l2i_gan"].item() + 2 * terms["feature_matching"].item(), rel=1e-5)
+    assert loss.item() == pytest.approx(0.5 * terms["l2i_gan"].item())
     first, _ = losses.adversarial(network, made, given, start)
     assert first.item() == pytest.approx(loss.item() / RAMP_STEPS, rel=1e-5)
     loss.backward()
     assert made.grad is not None
     assert all(row.any() for row in made.grad)
-    alone, terms = make_losses(i2l=0, feature_matching=0).adversarial(network, made, given, start)
-    assert terms.keys() == {"l2i_gan"}
-    assert alone.requires_grad
 
 
 def test_the_terms_of_two_processes_have_the_mean_of_one() -> None:
-    config = {"batch": 2, "i2l": 0.0, "gradient": 1.0}
+    config = {"batch": 3, "i2l": 0.0, "gradient": 1.0}
     whole = make_losses(**config)
     made = make_pictures()
     expected, _ = whole.reconstruction(made, whole.condition(BATCH, None), 0)

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from shared.landmarks import IBUG68
 from trainer.losses.terms import (
-    feature_matching,
     gradient_difference,
     i2l,
     l2i,
@@ -17,6 +16,7 @@ from trainer.losses.terms import (
     l2l,
     landmark_distance,
     opening_distance,
+    sharpness_difference,
     x_l2l,
 )
 from trainer.networks.hourglass import read_heatmaps
@@ -153,16 +153,20 @@ def test_log_generator_does_not_saturate() -> None:
     assert lost.grad.item() == pytest.approx(-1)  # log(1 - D) would leave nothing here
 
 
-def test_feature_matching_counts_each_layer_alike_and_leaves_the_real_alone() -> None:
-    made = [torch.zeros(1, 1, 4, 4, requires_grad=True), torch.zeros(1, 1, 1, 1, requires_grad=True)]
-    real = [torch.full((1, 1, 4, 4), 1.0, requires_grad=True), torch.full((1, 1, 1, 1), 5.0, requires_grad=True)]
-    loss = feature_matching(made, real)
-    loss.backward()
-    assert loss.item() == pytest.approx(3)
-    assert made[0].grad is not None
-    assert real[0].grad is None
-    with pytest.raises(ValueError, match="shorter"):
-        feature_matching(made, real[:1])
+def test_sharpness_is_how_much_detail_there_is_wherever_it_lies() -> None:
+    columns = (torch.arange(16) % 2).float().expand(1, 3, 16, 16)
+    assert sharpness_difference(1 - columns, columns).item() == pytest.approx(0, abs=1e-3)  # the same, a pixel on
+    flat = torch.full((1, 3, 16, 16), 0.5, requires_grad=True)
+    loss = sharpness_difference(flat, columns)
+    # Each step to the right is 1; at the picture's edge a block's last column and row have none.
+    inner, edge = 1.0, (7 / 8) ** 0.5
+    corner = (49 / 64) ** 0.5
+    assert loss.item() == pytest.approx((inner + 2 * edge + corner) / 4, abs=2e-3)
+    blurred = (columns - 0.5) * 0.5 + 0.5
+    assert sharpness_difference(blurred, columns).item() == pytest.approx(loss.item() / 2, abs=2e-3)
+    weights = torch.zeros(1, 1, 16, 16)
+    weights[..., :8, :8] = 2.0
+    assert sharpness_difference(blurred, columns, weights).item() == pytest.approx(2 * 0.5 / 4, abs=2e-3)
 
 
 def random_faces(seed: int) -> Tensor:

@@ -1,9 +1,12 @@
 """What Theta learns from in a step: frames with their own landmarks, the same in a run gone on with."""
 
+import numpy as np
 import pytest
 import torch
 
+from shared.landmarks import IBUG68
 from shared.pixels import to_network
+from tests.fixtures.acted import act, crop_units
 from tests.trainer.tiny_training import assert_same, make_frames
 from trainer.sampling.batches import (
     BatchPlan,
@@ -15,7 +18,7 @@ from trainer.sampling.batches import (
     prefetch_batches,
 )
 
-PLAN = BatchPlan(rows=8, foreign=2, noise=0.01, window=64)
+PLAN = BatchPlan(rows=8, rare=0.5, foreign=2, noise=0.01, window=64)
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +95,19 @@ def test_a_window_is_cut_where_it_begins() -> None:
     assert cut[0, 0].tolist() == [[1, 2, 3], [9, 10, 11], [17, 18, 19]]
     assert cut[1, 0, 0, 0] == 64 + 5 * 8 + 4
     assert cut.shape == (2, 1, 3, 3)
+
+
+def test_what_the_target_seldom_did_is_drawn_more_often() -> None:
+    landmarks = torch.from_numpy(crop_units(np.stack([act()] * 38 + [act(mouth=0.8)] * 2)))
+    crops = np.zeros((40, 4, 4, 3), np.uint8)
+    frames = TargetFrames(landmarks, crops, torch.empty(0, 68, 2), IBUG68)
+    weights = frames.rarity
+    assert torch.equal(weights[:38], weights[:1].expand(38))
+    assert weights[39] > 2 * weights[0]
+
+    def count_open(rare: float) -> int:
+        batch = draw_batch(frames, BatchPlan(2000, rare, 0, 0.0, 2), 0, 0)
+        return int((batch.landmarks == landmarks[39]).all(dim=2).all(dim=1).sum())
+
+    assert count_open(0.0) == pytest.approx(100, rel=0.3)
+    assert count_open(1.0) == pytest.approx(2000 * 2 * float(weights[39] / weights.sum()), rel=0.2)
