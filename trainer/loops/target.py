@@ -93,7 +93,8 @@ def train_target(
     """
     run = prepare_run(target, config, device_name, data_dir, runs_dir, models_dir, context)
     recipe, scheme, frames = run.config.generator, run.losses.scheme, run.frames()
-    previews = context.is_main and isinstance(recipe.network, GeneratorConfig) and run.may_preview()
+    improves = recipe.steps > 0 and isinstance(recipe.network, GeneratorConfig)
+    previews = context.is_main and improves and run.may_preview()
     folder = runs_dir / f"{target}-{run.config.preset}-{run.learned_from}"
     if previews and not (folder / CHECKPOINT).exists():
         first = start_generator(recipe, frames, run.config.seed)

@@ -125,12 +125,13 @@ def test_the_papers_network_has_no_previews(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_few_photos_make_a_bundle(tmp_path: Path, count: int) -> None:
+def test_a_few_photos_make_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    published = note_exports(monkeypatch)
     write_dataset(tmp_path / "data", "ada", film_points(count), split=np.zeros(count, np.int8))
     few = PRESETS["photos"].generator.model_copy(update={"network": TEXTURES})
     manifest = train(tmp_path, TrainingConfig(preset="photos", converter=CONVERTER, generator=few))
     assert manifest.run is not None
-    assert manifest.run.steps == manifest.run.planned == few.steps
+    assert published == [manifest.run.steps] == [manifest.run.planned] == [few.steps]
     assert manifest.data.frames == {"train": count, "validation": 0, "test": 0, "gap": 0}
     assert manifest.metrics == {}
     assert "neutral" in manifest.presets
