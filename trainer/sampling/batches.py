@@ -33,8 +33,9 @@ class TargetFrames:
         measured = measure_expression(self.landmarks.numpy(), self.scheme)
         weights = torch.zeros(len(self.landmarks))
         for name in RARE_MEASURES:
-            counts, edges = np.histogram(measured[name], bins=BINS)
-            place = np.clip(np.digitize(measured[name], edges[1:-1]), 0, BINS - 1)
+            values = measured[name].astype(np.float64)  # of somebody who keeps still, bins are finer than float32
+            counts, edges = np.histogram(values, bins=BINS)
+            place = np.clip(np.digitize(values, edges[1:-1]), 0, BINS - 1)
             weights += torch.from_numpy(1 / np.sqrt(counts[place])).float()
         return weights
 
