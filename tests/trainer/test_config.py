@@ -21,8 +21,8 @@ def test_a_preset_survives_being_saved(name: str) -> None:
 
 def test_quick_is_the_default_with_fewer_steps() -> None:
     default, quick = PRESETS["default"], PRESETS["quick"]
-    assert quick.converter.steps < default.converter.steps / 5
-    assert quick.generator.steps < default.generator.steps / 5
+    assert quick.converter.steps < default.converter.steps / 3
+    assert quick.generator.steps < default.generator.steps / 3
     assert quick.generator.network == default.generator.network
 
 

@@ -108,7 +108,7 @@ def copy_dataset(prepared: Path, tmp_path: Path) -> Path:
 def test_dataset_gives_its_splits(prepared: Path) -> None:
     data = FrameDataset(prepared / "me")
     count = len(data.indices("train"))
-    assert data.landmarks("train").shape == (count, 68, 2)
+    assert data.landmarks("train").shape == (count, 70, 2)
     assert data.landmarks("train").dtype == np.float32
     assert data.crops("train").shape == (count, 32, 32, 3)
     assert isinstance(data.crops("train"), np.memmap)  # a stretch of the file, not a copy

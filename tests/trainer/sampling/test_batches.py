@@ -103,7 +103,7 @@ def test_what_the_target_seldom_did_is_drawn_more_often() -> None:
     frames = TargetFrames(landmarks, crops, torch.empty(0, 68, 2), IBUG68)
     weights = frames.rarity
     assert torch.equal(weights[:38], weights[:1].expand(38))
-    assert weights[39] > 2 * weights[0]
+    assert weights[39] > 1.3 * weights[0]  # other measures are the same in all
 
     def count_open(rare: float) -> int:
         batch = draw_batch(frames, BatchPlan(2000, rare, 0, 0.0, 2), 0, 0)

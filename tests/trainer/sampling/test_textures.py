@@ -81,7 +81,7 @@ def test_there_are_as_many_textures_as_frames_where_frames_are_few() -> None:
 
 def test_each_texture_answers_to_the_code_of_its_frame() -> None:
     frames = make_frames()
-    theta = make_generator(TEXTURES, frames)
+    theta = make_generator(TEXTURES, frames).eval()
     for code, picture in theta.regions:
         values = code(frames.landmarks)
         for key in picture.keys:
@@ -94,6 +94,7 @@ def test_the_dark_between_the_teeth_is_of_the_mouths_darkest() -> None:
     frames = film_still(mouth=0.8)
     theta = make_generator(DEFAULT, frames)
     colour = find_cavity_colour(theta).flatten() * 255
-    np.testing.assert_allclose(colour, [40, 10, 10], atol=12)  # as the inner lips are painted
+    assert 15 < colour[0] < 45  # of the hue that the inner lips are painted in, and no lighter
+    assert colour[0] / colour[1:].mean() == pytest.approx(4, rel=0.3)
     closed = make_generator(DEFAULT, film_still())
     assert torch.isfinite(closed.cavity_colour).all()
