@@ -44,6 +44,9 @@ MOUTH_REACH, EYE_REACH, HEAD_REACH = 0.35, 0.25, 1.0
 TEETH_SHARE = 0.35
 """Of the canonical gap between the lips, and of any gap at most: what the teeth of either jaw cover."""
 
+BROW_THICKNESS = 0.09
+"""From a brow's middle to its lower edge, in distances of the eyes' outer corners."""
+
 CAVITY_BLUR = 2.5
 """Pixels of the canonical picture: softness of the cavity's edge."""
 
@@ -101,15 +104,17 @@ class Generator(nn.Module):
         self.config = config
         scheme = get_scheme(config.scheme)
         head, mouth, *eyes = self.parts = list_parts(scheme)
+        brows = list(pick(scheme, ("right_brow", "left_brow")))
         reach = torch.full((scheme.count,), HEAD_REACH)
         reach[list(mouth)] = MOUTH_REACH
-        reach[[point for eye in eyes for point in eye]] = EYE_REACH
-        brows = pick(scheme, ("right_brow", "left_brow"))
+        reach[[*brows, *(point for eye in eyes for point in eye)]] = EYE_REACH
         self.openings = scheme.openings["mouth"]
         inner = scheme.groups["inner_lips"]
         self.lip_corners = [inner[0], inner[len(inner) // 2]]
-        self.extra = 2 * len(self.openings[0])
-        reach = torch.cat([reach, torch.full((self.extra,), MOUTH_REACH)])
+        self.brows = brows
+        teeth = 2 * len(self.openings[0])
+        self.extra = teeth + len(brows)
+        reach = torch.cat([reach, torch.full((teeth,), MOUTH_REACH), torch.full((len(brows),), EYE_REACH)])
         self.deformation = MovingLeastSquares(GRID, (*head, *brows), reach)
         self.register_buffer("canonical", torch.full((scheme.count, 2), 0.5))
         self.register_buffer("gap", torch.tensor(0.02))
@@ -131,10 +136,7 @@ class Generator(nn.Module):
                 widths, COMPONENTS, kinds, sizes, strides, doublings, strict=True
             )
         )
-        moved = (scheme.count + self.extra + len(self.deformation.edge), *(len(part) for part in self.parts[1:]))
-        self.moves = nn.ModuleList(
-            _start_still(width, config.hidden, 2 * count) for width, count in zip(widths, moved, strict=True)
-        )
+        self.move = _start_still(widths[0], config.hidden, 2 * (scheme.count + self.extra + len(self.deformation.edge)))
         for number, size in enumerate(WINDOWS):
             self.register_buffer(f"feather_{number}", make_feather(*size), persistent=False)
 
@@ -167,8 +169,8 @@ class Generator(nn.Module):
         self.canonical.copy_(canonical)
         upper, lower = (canonical[list(row)] for row in self.openings)
         self.gap.copy_((lower - upper).norm(dim=1).max())
-        points = self.knots(canonical[None])[0, -self.extra :]  # between the teeth: the upper edge, the lower edge
-        upper, lower = points.chunk(2)
+        teeth = self.knots(canonical[None])[0, len(canonical) : -len(self.brows)]
+        upper, lower = teeth.chunk(2)
         right, left = canonical[self.lip_corners].unsqueeze(1)
         outline = torch.cat([right, upper, left, lower.flip(0)]) * SIZE - torch.tensor(self.config.corners[0])
         self.cavity.copy_(fill_outline(outline, *WINDOWS[0]))
@@ -204,15 +206,20 @@ class Generator(nn.Module):
         return whole
 
     def knots(self, landmarks: Tensor) -> Tensor:
-        """Landmarks (B, N, 2) with points at the teeth's edges behind them.
+        """Landmarks (B, N, 2) with points at the teeth's edges behind them, then at the brows' lower edges.
 
-        Teeth are as long however wide the mouth is: what a mouth opened further shows more of is the dark between.
+        Teeth are as long however wide the mouth is: what a mouth opened further shows more of is the dark between. And
+        a brow that rises is no thicker: what is drawn out is the skin below it.
         """
         upper, lower = (landmarks[:, list(row)] for row in self.openings)  # (B, n, 2)
         gap = lower - upper
         length = gap.square().sum(dim=2, keepdim=True).add(1e-12).sqrt()
         teeth = gap * TEETH_SHARE * (self.gap / length).clamp(max=1)
-        return torch.cat([landmarks, upper + teeth, lower - teeth], dim=1)
+        first, last = self.across
+        axis = landmarks[:, last : last + 1] - landmarks[:, first : first + 1]  # (B, 1, 2)
+        down = torch.stack([-axis[..., 1], axis[..., 0]], dim=-1)
+        edges = landmarks[:, self.brows] + BROW_THICKNESS * down
+        return torch.cat([landmarks, upper + teeth, lower - teeth, edges], dim=1)
 
     def trust(self, landmarks: Tensor) -> Tensor:
         """How far each of `knots` is where it seems, (B, N + n): a contour that a turned head hides counts for nothing.
@@ -230,14 +237,12 @@ class Generator(nn.Module):
         return torch.cat([trust, torch.ones_like(trust[:, : self.extra])], dim=1)
 
     def place(self, codes: list[Tensor]) -> Tensor:
-        """The canonical points and those on the crop's edge, each moved a little, as learned: (B, K, 2)."""
+        """The canonical points and those on the crop's edge, each moved a little, as learned: (B, K, 2).
+
+        By the head's code alone: what a feature's own points do the picture is to do too.
+        """
         points = self.deformation.add_edge(self.knots(self.canonical[None]))
-        head = self.moves[0](codes[0]).unflatten(1, (-1, 2))
-        moved = head
-        for part, move, code in zip(self.parts[1:], self.moves[1:], codes[1:], strict=True):
-            select = torch.zeros(points.shape[1], len(part), device=points.device)
-            select[list(part), range(len(part))] = 1.0
-            moved = moved + select @ move(code).unflatten(1, (-1, 2))
+        moved = self.move(codes[0]).unflatten(1, (-1, 2))
         return points + MOVE_SCALE * moved
 
     @torch.no_grad()
@@ -251,13 +256,16 @@ class Generator(nn.Module):
 
 
 def list_parts(scheme: Scheme) -> tuple[tuple[int, ...], ...]:
-    """The points of the head, of the mouth with the lower jaw, and of each eye with its brow and pupil, right first."""
+    """The points that tell how the head, the mouth with the lower jaw, and each eye with its pupil look, right first.
+
+    Brows tell nothing: they look the same wherever they are.
+    """
     jaw = scheme.groups["jaw"]
     end = len(jaw) // 4
     head = (*scheme.rigid, *jaw[:end], *jaw[-end:])
     mouth = (*jaw[end:-end], *pick(scheme, ("outer_lips", "inner_lips")))
     eyes = (
-        pick(scheme, [name for name in (f"{side}_brow", f"{side}_eye", f"{side}_pupil") if name in scheme.groups])
+        pick(scheme, [name for name in (f"{side}_eye", f"{side}_pupil") if name in scheme.groups])
         for side in ("right", "left")
     )
     return head, mouth, *eyes
