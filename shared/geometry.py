@@ -1,4 +1,4 @@
-"""The square face crop: from one picture's landmarks alone, its warp, and the way back.
+"""The square face crop: from one picture's landmarks alone, and its warp. `shared.pasting` is the way back.
 
 Pixel coordinates are continuous: a picture covers [0, W] x [0, H] and the centre of its first pixel is (0.5, 0.5). In
 crop units the crop covers [0, 1] x [0, 1]. The crop never rotates: roll stays in the landmarks.
@@ -7,7 +7,7 @@ crop units the crop covers [0, 1] x [0, 1]. The crop never rotates: roll stays i
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.errors import LandmarksError
@@ -88,42 +88,6 @@ def cut_crop(image: Image8, crop: Crop, size: int) -> Image8:
     return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC, box=box))
 
 
-def paste_crop(image: Image8, face: Image8, crop: Crop, outline: Points) -> Image8:
-    """A face picture of the crop put back into the picture it was cut from, blended inside the `outline`.
-
-    `outline` are landmarks in crop units; the blend covers their convex hull, widened, with a soft edge.
-    """
-    size = face.shape[0]
-    mask = Image.new("L", (size, size), 0)
-    ImageDraw.Draw(mask).polygon([(float(x) * size, float(y) * size) for x, y in _convex_hull(outline)], fill=255)
-    grow = max(3, size // 16) | 1
-    mask = mask.filter(ImageFilter.MaxFilter(grow)).filter(ImageFilter.GaussianBlur(grow / 2))
-    height, width = image.shape[:2]
-    left, top, right, bottom = crop.box
-    x0, y0 = max(0, int(np.floor(left))), max(0, int(np.floor(top)))
-    x1, y1 = min(width, int(np.ceil(right))), min(height, int(np.ceil(bottom)))
-    if x0 >= x1 or y0 >= y1:
-        return image.copy()
-    scale = size / crop.side
-    coefficients = (scale, 0.0, (x0 - left) * scale, 0.0, scale, (y0 - top) * scale)
-    shrink = max(1.0, scale)
-    sources = [Image.fromarray(face), mask]
-    if shrink > 1.0:  # Affine sampling does not low-pass: shrink first, then place.
-        small = max(1, round(crop.side))
-        sources = [source.resize((small, small), Image.Resampling.BICUBIC) for source in sources]
-        step = small / crop.side
-        coefficients = (step, 0.0, (x0 - left) * small / crop.side, 0.0, step, (y0 - top) * small / crop.side)
-    placed, weight = (
-        np.asarray(source.transform((x1 - x0, y1 - y0), Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC))
-        for source in sources
-    )
-    alpha = weight[..., None].astype(np.float32) / 255
-    result = image.copy()
-    under = result[y0:y1, x0:x1].astype(np.float32)
-    result[y0:y1, x0:x1] = np.round(under + (placed.astype(np.float32) - under) * alpha).astype(np.uint8)
-    return result
-
-
 def turn_picture(picture: Image8, angle: float, pivot: tuple[float, float]) -> Image8:
     """A square picture turned clockwise by `angle` radians about a point in crop units; its edge is drawn out."""
     size = picture.shape[0]
@@ -134,21 +98,3 @@ def turn_picture(picture: Image8, angle: float, pivot: tuple[float, float]) -> I
     # Where each pixel of the result comes from: the turn undone.
     coefficients = (cos, sin, x - cos * x - sin * y + pad, -sin, cos, y + sin * x - cos * y + pad)
     return np.asarray(padded.transform((size, size), Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC))
-
-
-def _convex_hull(points: Points) -> list[tuple[float, float]]:
-    """Andrew's monotone chain: the hull's corners in order."""
-    ordered = sorted({(float(x), float(y)) for x, y in points})
-
-    def chain(path: list[tuple[float, float]]) -> list[tuple[float, float]]:
-        hull: list[tuple[float, float]] = []
-        for point in path:
-            while len(hull) >= 2:
-                (ax, ay), (bx, by) = hull[-2], hull[-1]
-                if (bx - ax) * (point[1] - ay) - (by - ay) * (point[0] - ax) > 0:
-                    break
-                hull.pop()
-            hull.append(point)
-        return hull[:-1]
-
-    return chain(ordered) + chain(ordered[::-1])

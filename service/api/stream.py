@@ -143,7 +143,7 @@ class Stream:
             )  # fmt: skip
 
     async def _receive(self) -> None:
-        """PlayedFrame whatever comes, at once: nothing may wait in the socket, where it would grow old unseen."""
+        """Take whatever comes, at once: nothing may wait in the socket, where it would grow old unseen."""
         while True:
             message = await self.socket.receive()
             if message["type"] == "websocket.disconnect":
@@ -216,7 +216,7 @@ class Stream:
         def finish() -> tuple[bytes, int, int]:
             if not options.paste_back:
                 return self.face_service.finish_face(take.face.picture, player.target, output)
-            pasted = compose("paste-back", image, take.face, take.crop)
+            pasted = compose("paste-back", image, take.face, take.driver)
             return self.face_service.finish_composite(pasted, player.target, output)
 
         with watch.measure("encode"):

@@ -17,8 +17,8 @@ from service.media.images import resize_picture
 from shared.animation import DrivingFace, Face
 from shared.detectors.tracker import FaceTracker
 from shared.errors import LandmarksError
-from shared.geometry import Crop, paste_crop
 from shared.landmarks import Points, get_scheme
+from shared.pasting import Patch, paste_face
 from shared.pixels import Image8
 
 Layout = Literal["face", "side-by-side", "paste-back"]
@@ -28,10 +28,10 @@ BESIDE_SIDE = 1024  # pixels; a face enlarged further shows nothing more, and a 
 
 @dataclass(frozen=True)
 class PlayedFrame:
-    """One frame played: the target's face, and where in the frame its crop lies, in pixels."""
+    """One frame played: the target's face, and the one in the frame that drove it, its crop in pixels."""
 
     face: Face
-    crop: Crop
+    driver: Placed
 
 
 class FacePlayer:
@@ -71,7 +71,7 @@ class FacePlayer:
         if self._smoother is not None:
             placed = self._smoother.smooth(placed, seconds)
         driving = DrivingFace(placed.points, self.convert, neutral if self.convert else None)
-        return PlayedFrame(await self.face_service.animate(self.target, driving, watch), placed.crop)
+        return PlayedFrame(await self.face_service.animate(self.target, driving, watch), placed)
 
     async def find(self, image: Image8, watch: Stopwatch) -> Placed | None:
         """The face in the video's next frame, in the target's crop units; None where it is not to be seen."""
@@ -87,11 +87,11 @@ class FacePlayer:
         return await self.face_service.animate(self.target, DrivingFace(neutral, convert=False), watch)
 
 
-def compose(layout: Layout, image: Image8, face: Face, crop: Crop | None) -> Image8:
+def compose(layout: Layout, image: Image8, face: Face, driver: Placed | None) -> Image8:
     """The frame that is shown.
 
     `face` as it is; `side-by-side`, the frame and the face at its height, or half way up a very high one; `paste-back`,
-    the frame with the face in its crop, and as it is where there is no crop.
+    the frame with the face in the driver's place, and as it is where there is no driver.
     """
     if layout == "face":
         return face.picture
@@ -101,4 +101,6 @@ def compose(layout: Layout, image: Image8, face: Face, crop: Crop | None) -> Ima
         top = (height - side) // 2
         beside[top : top + side] = resize_picture(face.picture, side)
         return np.concatenate([image, beside], axis=1)
-    return image if crop is None else paste_crop(image, face.picture, crop, face.points)
+    if driver is None:
+        return image
+    return paste_face(image, Patch(face.picture, face.points, driver.points), driver.crop)

@@ -31,8 +31,9 @@ from shared.animation import DrivingFace, Face
 from shared.detectors import DetectedFace, LandmarkDetector
 from shared.detectors.tracker import FaceTracker
 from shared.errors import DetectorUnavailableError
-from shared.geometry import Crop, paste_crop
+from shared.geometry import Crop
 from shared.landmarks import Points, get_scheme
+from shared.pasting import Patch, paste_face
 from shared.pixels import Image8
 
 Made = TypeVar("Made")
@@ -216,7 +217,7 @@ class FaceService:
                 def finish() -> tuple[bytes, int, int]:
                     if not paste_back:
                         return self.finish_face(face.picture, target, output)
-                    pasted = paste_crop(image, face.picture, placed.crop, face.points)
+                    pasted = paste_face(image, Patch(face.picture, face.points, placed.points), placed.crop)
                     return self.finish_composite(pasted, target, output)
 
                 with watch.measure("encode"):

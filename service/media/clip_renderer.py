@@ -14,13 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.errors import NoFaceError, StorageError
 from service.inference.face_player import FacePlayer, Layout, compose
 from service.inference.face_service import FaceService, Stopwatch
+from service.inference.synthesis import Placed
 from service.media.clip_neutral import find_clip_neutral
 from service.media.video_process import Shot, VideoFacts, VideoLimits, VideoProcess
 from service.provenance.label import Label
 from service.provenance.marker import Marker
 from service.provenance.origin import Origin
 from shared.animation import Face
-from shared.geometry import Crop
 
 Made = TypeVar("Made")
 
@@ -70,10 +70,10 @@ class ClipRenderer:
         assert self._process is not None
         return self._process.read()
 
-    def add(self, shot: Shot, face: Face, crop: Crop | None) -> None:
+    def add(self, shot: Shot, face: Face, driver: Placed | None) -> None:
         """Compose and write a frame."""
         assert self._process is not None
-        composed = compose(self.options.layout, shot.image, face, crop)
+        composed = compose(self.options.layout, shot.image, face, driver)
         picture = self.marker.draw(composed, self.origin, self.options.label)
         if not self._begun:
             self._process.begin(self._part, picture.shape[1], picture.shape[0])
@@ -151,7 +151,7 @@ async def render_clip(
             face = take.face if take else face or await player.rest(watch)
             if written is not None:
                 await written
-            written = begin(renderer.add, shot, face, take.crop if take else None)
+            written = begin(renderer.add, shot, face, take.driver if take else None)
             progress.frames += 1
             progress.without_face += take is None
             tell(progress)

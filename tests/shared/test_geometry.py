@@ -5,15 +5,13 @@ import pytest
 from pydantic import ValidationError
 
 from shared.errors import LandmarksError
-from shared.geometry import Crop, CropRule, cut_crop, find_crop, paste_crop, turn_picture
-from shared.landmarks import Points
+from shared.geometry import Crop, CropRule, cut_crop, find_crop, turn_picture
 from shared.neutral import turn
 from shared.pixels import Image8
 
 # Four points; the first two make the centre, the others the scale.
 RULE = CropRule(centre_points=(0, 1), scale_points=(2, 3), factor=4.0, drop=0.25)
 POINTS = np.array([[10, 20], [30, 20], [15, 10], [25, 10]], np.float32)
-HULL = np.array([[0.26, 0.26], [0.74, 0.26], [0.74, 0.74], [0.26, 0.74], [0.5, 0.5]], np.float32)
 
 
 def draw_places(width: int = 80, height: int = 60) -> Image8:
@@ -92,55 +90,6 @@ def test_beyond_the_edge_the_edges_pixels_go_on() -> None:
 @pytest.mark.parametrize("crop", [Crop(1e6, 1e6, 30), Crop(-500, 20, 10), Crop(40, 30, 0.01), Crop(40, 30, 900)])
 def test_extreme_crops_give_a_picture(crop: Crop) -> None:
     assert cut_crop(draw_places(), crop, 16).shape == (16, 16, 3)
-
-
-def test_pasting_what_was_cut_changes_nothing() -> None:
-    rng = np.random.default_rng(0)
-    image = np.kron(rng.integers(0, 255, (8, 10, 3)), np.ones((10, 10, 1))).astype(np.uint8)
-    crop = Crop(50, 40, 48)
-    pasted = paste_crop(image, cut_crop(image, crop, 48), crop, HULL)
-    assert np.abs(pasted.astype(int) - image).max() <= 1
-
-
-@pytest.mark.parametrize("size", [32, 48, 192])  # enlarged, as it is, shrunk
-def test_a_face_lands_where_it_was_cut_and_nowhere_else(size: int) -> None:
-    image = np.zeros((100, 120, 3), np.uint8)
-    crop = Crop(60, 50, 48)
-    pasted = paste_crop(image, np.full((size, size, 3), 200, np.uint8), crop, HULL)
-    assert pasted[50, 60].tolist() == pytest.approx([200] * 3, abs=2)
-    mass = pasted[..., 0].astype(float)
-    centre = [(mass.sum(axis=axis) @ (np.arange(mass.shape[1 - axis]) + 0.5)) / mass.sum() for axis in (0, 1)]
-    assert centre == pytest.approx([60, 50], abs=0.3)
-    left, top, right, bottom = (round(edge) for edge in crop.box)
-    outside = pasted.copy()
-    outside[top:bottom, left:right] = 0
-    assert not outside.any()
-    assert pasted[top, left].max() < 60  # soft towards the crop's corner
-    assert not image.any()  # a copy was made
-
-
-def test_a_crop_beside_the_picture_pastes_nothing() -> None:
-    image = draw_places()
-    face = np.full((16, 16, 3), 255, np.uint8)
-    np.testing.assert_array_equal(paste_crop(image, face, Crop(-100, 20, 30), HULL), image)
-
-
-def test_a_crop_over_the_edge_pastes_what_is_inside() -> None:
-    image = np.zeros((40, 40, 3), np.uint8)
-    pasted = paste_crop(image, np.full((16, 16, 3), 200, np.uint8), Crop(0, 20, 32), HULL)
-    assert pasted[20, 0, 0] > 190
-    assert pasted[20, 20:, 0].max() == 0
-
-
-def test_the_blend_covers_the_hull_whatever_the_order_of_its_points() -> None:
-    image, face = np.zeros((64, 64, 3), np.uint8), np.full((64, 64, 3), 255, np.uint8)
-    crop = Crop(32, 32, 64)
-    rng = np.random.default_rng(1)
-    shuffled: Points = HULL[rng.permutation(len(HULL))]
-    pasted = paste_crop(image, face, crop, HULL)
-    np.testing.assert_array_equal(paste_crop(image, face, crop, shuffled), pasted)
-    assert pasted[18:46, 18:46].min() > 220  # the whole square, its inner point too
-    assert pasted[2, 2].max() == 0
 
 
 @pytest.mark.parametrize("angle", [0.3, -0.5, 2.0])

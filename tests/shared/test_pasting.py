@@ -1,0 +1,169 @@
+"""Faces pasted into pictures: where they land, what stays out, and how they match, on the targets' real pictures."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from tiny_service import make_face
+
+from shared.bundle import read_bundle
+from shared.detectors.mesh import MeshDetector
+from shared.errors import LandmarksError
+from shared.geometry import Crop, cut_crop, find_crop, turn_picture
+from shared.landmarks import Points
+from shared.neutral import turn
+from shared.pasting import Patch, draw_mask, paste_face
+from shared.pixels import Image8
+
+MODELS = Path(__file__).parents[2] / "models"
+MOST_AT_THE_EDGE = 6.0  # grey levels
+SECTORS = 16
+WHITE = (1.0, 1.0, 1.0)
+FACE: Points = make_face()  # ibug68, within the unit square
+
+
+@pytest.fixture(scope="module")
+def people() -> dict[str, tuple[Image8, Points]]:
+    """The targets' pictures, and their landmarks in pixels."""
+    detector = MeshDetector(MODELS / "mesh", threads=1)
+    found = {}
+    for name in ("cap", "franck"):
+        with Image.open(MODELS / name / "reference.jpg") as picture:
+            image = np.asarray(picture.convert("RGB"))
+        found[name] = image, detector.detect(image)[0].landmarks
+    return found
+
+
+def cut_patch(driver: tuple[Image8, Points], target: tuple[Image8, Points], name: str) -> tuple[Patch, Crop]:
+    """The target's own picture as a patch over the driver, both cut as the target's bundle says."""
+    rule = read_bundle(MODELS / name).crop
+    crop, own = find_crop(driver[1], rule), find_crop(target[1], rule)
+    return Patch(cut_crop(target[0], own, 256), own.to_unit(target[1]), crop.to_unit(driver[1])), crop
+
+
+def measure_edge(image: Image8, pasted: Image8, patch: Patch, crop: Crop) -> float:
+    """Mean difference in grey levels between patch and picture along the seam, by sector and channel.
+
+    The seam is where the mask goes from a third to nine tenths; the patch's share of the blend is taken out again.
+    """
+    alpha = np.asarray(draw_mask(patch, 256), np.float32)[..., None] / 255
+    change = cut_crop(pasted, crop, 256).astype(np.float32) - cut_crop(image, crop, 256)
+    y, x = np.mgrid[:256, :256] - np.argwhere(alpha[..., 0] > 0.5).mean(axis=0)[:, None, None]
+    sector = ((np.arctan2(y, x) / (2 * np.pi) + 0.5) * SECTORS).astype(int) % SECTORS
+    seam = (alpha[..., 0] > 1 / 3) & (alpha[..., 0] < 0.9)
+    difference = change[seam] / alpha[seam]
+    means = [np.abs(difference[sector[seam] == each].mean(axis=0)).mean() for each in range(SECTORS)]
+    return float(np.mean(means))
+
+
+def light(image: Image8, left: float, right: float, tint: tuple[float, float, float]) -> Image8:
+    """The picture under another light: these shares of it from left to right, tinted."""
+    shares = np.linspace(left, right, image.shape[1])[:, None] * np.array(tint)
+    return np.clip(image * shares, 0, 255).astype(np.uint8)
+
+
+def tilt(image: Image8, points: Points, angle: float) -> tuple[Image8, Points]:
+    """A square picture and its landmarks, turned about its middle."""
+    middle = np.float32(image.shape[0] / 2)
+    return turn_picture(image, angle, (0.5, 0.5)), turn(points - middle, angle) + middle
+
+
+def blend_unmatched(image: Image8, patch: Patch, crop: Crop) -> Image8:
+    """The patch in its crop in its own colours, for comparison; the picture elsewhere is left out."""
+    under = cut_crop(image, crop, 256).astype(np.float32)
+    alpha = np.asarray(draw_mask(patch, 256), np.float32)[..., None] / 255
+    return (under + (patch.picture - under) * alpha).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("driver", "target"), [("cap", "franck"), ("franck", "cap")])
+@pytest.mark.parametrize("change", ["as it is", "dark", "from the side", "blue", "tilted"])
+def test_a_real_face_matches_a_real_picture_along_the_edge(
+    people: dict[str, tuple[Image8, Points]], driver: str, target: str, change: str
+) -> None:
+    image, points = people[driver]
+    face = people[target]
+    if change == "tilted":  # the target's picture is tilted as the driver's head is
+        (image, points), face = tilt(image, points, 0.4), tilt(*face, 0.4)
+    elif change != "as it is":
+        lights = {"dark": (0.5, 0.5, WHITE), "from the side": (0.5, 1, WHITE), "blue": (0.9, 0.9, (0.7, 0.8, 1))}
+        image = light(image, *lights[change])
+    patch, crop = cut_patch((image, points), face, target)
+    pasted = paste_face(image, patch, crop)
+    assert measure_edge(image, pasted, patch, crop) <= MOST_AT_THE_EDGE
+    whole = Crop(128, 128, 256)
+    unmatched = blend_unmatched(image, patch, crop)
+    assert measure_edge(cut_crop(image, crop, 256), unmatched, patch, whole) > 2 * MOST_AT_THE_EDGE
+
+
+def test_hair_ears_and_background_stay_out(people: dict[str, tuple[Image8, Points]]) -> None:
+    """All that lies outside the target's outline is exchanged, and nothing changes."""
+    patch, crop = cut_patch(people["cap"], people["franck"], "franck")
+    mask = np.asarray(draw_mask(patch, 256))
+    painted = np.where(mask[..., None] > 0, patch.picture, np.uint8([255, 0, 255])).astype(np.uint8)
+    clean = paste_face(people["cap"][0], patch, crop)
+    pasted = paste_face(people["cap"][0], Patch(painted, patch.points, patch.covered), crop)
+    # Sampling mixes pixels at the outline itself, where the mask is next to nothing.
+    change = np.abs(pasted.astype(int) - clean)
+    assert change.max() <= 8
+    assert change.mean() < 0.05
+    jaw = patch.points[:17]
+    for x, y in np.clip(jaw * 256, 0, 255).astype(int):
+        assert mask[y, x] == 0
+
+
+def make_patch(picture: Image8, offset: float = 0.0) -> Patch:
+    return Patch(picture, FACE + np.float32(offset), FACE)
+
+
+def test_pasting_what_was_cut_changes_nothing() -> None:
+    rng = np.random.default_rng(0)
+    image = np.kron(rng.integers(0, 255, (8, 10, 3)), np.ones((10, 10, 1))).astype(np.uint8)
+    crop = Crop(50, 40, 48)
+    pasted = paste_face(image, make_patch(cut_crop(image, crop, 48)), crop)
+    assert np.abs(pasted.astype(int) - image).max() <= 3
+
+
+@pytest.mark.parametrize("size", [32, 48, 192])  # enlarged, as it is, shrunk
+def test_a_face_lands_where_it_was_cut_and_nowhere_else(size: int) -> None:
+    """A dark spot on the face, where the picture has none."""
+    image = np.full((100, 120, 3), 150, np.uint8)
+    crop = Crop(60, 50, 48)
+    picture = np.full((size, size, 3), 150, np.uint8)
+    spot = slice(round(size * 15 / 32), round(size * 17 / 32))
+    picture[spot, spot] = 60
+    pasted = paste_face(image, make_patch(picture), crop)
+    mass = 150 - np.minimum(pasted[..., 0], 148).astype(float) - 2
+    centre = [(mass.sum(axis=axis) @ (np.arange(mass.shape[1 - axis]) + 0.5)) / mass.sum() for axis in (0, 1)]
+    assert centre == pytest.approx([60, 50], abs=0.3)
+    left, top, right, bottom = (round(edge) for edge in crop.box)
+    outside = pasted.copy()
+    outside[top:bottom, left:right] = 150
+    assert (outside == 150).all()
+    assert (image == 150).all()  # a copy was made
+
+
+def test_a_face_shows_inside_both_outlines_alone() -> None:
+    def where(offset: float) -> NDArray[np.bool_]:
+        return np.asarray(draw_mask(make_patch(np.zeros((64, 64, 3), np.uint8), offset), 64)) > 0
+
+    assert 0 < where(0.1).sum() < where(0.0).sum()
+    assert not where(2.0).any()
+    image = np.full((64, 64, 3), 90, np.uint8)
+    nowhere = paste_face(image, make_patch(np.zeros((64, 64, 3), np.uint8), 2.0), Crop(32, 32, 64))
+    np.testing.assert_array_equal(nowhere, image)
+
+
+def test_a_crop_beside_the_picture_pastes_nothing_and_one_over_the_edge_what_is_inside() -> None:
+    image = np.full((40, 40, 3), 100, np.uint8)
+    face = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
+    np.testing.assert_array_equal(paste_face(image, make_patch(face), Crop(-100, 20, 30)), image)
+    pasted = paste_face(image, make_patch(face), Crop(0, 20, 32))
+    assert (pasted[:, :8] != image[:, :8]).any()
+    np.testing.assert_array_equal(pasted[:, 17:], image[:, 17:])
+
+
+def test_a_count_that_no_scheme_has_is_refused() -> None:
+    with pytest.raises(LandmarksError, match="5 points"):
+        paste_face(np.zeros((8, 8, 3), np.uint8), Patch(np.zeros((8, 8, 3), np.uint8), FACE[:5], FACE), Crop(4, 4, 8))
