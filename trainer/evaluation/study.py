@@ -57,6 +57,7 @@ def study(target: str, config: TrainingConfig, chosen: Sequence[str], every: int
     unknown = [name for name in chosen if name not in ROWS]
     if unknown:
         raise ConfigError(f"There is no row {', '.join(unknown)} in the study; there are: {', '.join(ROWS)}.")
+    folders.out.mkdir(parents=True, exist_ok=True)
     path = folders.out / f"{target}.json"
     measured: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.exists() else {}
     for name in chosen or ROWS:
