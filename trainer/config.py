@@ -66,7 +66,7 @@ class GeneratorTraining(_Frozen):
 
     network: Network = GeneratorConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
-    steps: int = Field(default=1000, ge=0)
+    steps: int = Field(default=1300, ge=0)
     batch: int = Field(default=6, ge=1)
     optimiser: Literal["adam", "rmsprop"] = "adam"
     schedule: Literal["cosine", "steps"] = Field(
@@ -80,7 +80,7 @@ class GeneratorTraining(_Frozen):
     ema: float = Field(default=0.998, ge=0, lt=1, description="Decay of the averaged Theta, which is exported.")
     l2i: float = Field(default=1.0, ge=0)
     gradient: float = Field(default=1.0, ge=0, description="Weight of the difference of neighbours' differences.")
-    sharpness: float = Field(default=1.75, ge=0, description="Weight of the difference in local detail.")
+    sharpness: float = Field(default=1.6, ge=0, description="Weight of the difference in local detail.")
     face_weight: float = Field(default=2.0, gt=0, description="Of the face's pixels in these two; off it, a half.")
     feature_weight: float = Field(default=6.0, gt=0, description="Of the pixels about eyes and lips.")
     i2l: float = Field(default=0.02, ge=0)

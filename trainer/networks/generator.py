@@ -279,11 +279,11 @@ def spread_places(places: Tensor) -> Tensor:
 
 
 def fill_outline(outline: Tensor, height: int, width: int) -> Tensor:
-    """Weights (1, 1, height, width): one inside a polygon (n, 2) in pixels, with a soft edge."""
+    """Weights (1, 1, height, width): one amid a polygon (n, 2) in pixels, however narrow it is, with a soft edge."""
     mask = Image.new("L", (width, height))
     ImageDraw.Draw(mask).polygon([(x, y) for x, y in outline.tolist()], fill=255)
-    soft = np.asarray(mask.filter(ImageFilter.GaussianBlur(CAVITY_BLUR)), np.float32) / 255
-    return torch.from_numpy(soft)[None, None]
+    soft = np.asarray(mask.filter(ImageFilter.GaussianBlur(CAVITY_BLUR)), np.float32)
+    return torch.from_numpy(soft / max(float(soft.max()), 1.0))[None, None]
 
 
 def make_feather(height: int, width: int) -> Tensor:

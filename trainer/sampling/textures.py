@@ -10,7 +10,7 @@ from shared.landmarks import Scheme, pick
 from trainer.networks.generator import SIZE, WINDOWS, Generator, GeneratorConfig
 from trainer.sampling.batches import TargetFrames
 
-OPEN_MOUTH, OPEN_EYE = (0.95, 0.999), (0.7, 0.98)
+OPEN_MOUTH, OPEN_EYE = (0.98, 0.9995), (0.7, 0.98)
 """Quantiles of the openings between which the canonical mouth and eyes are taken: inside them there is to be room."""
 
 BROW_SHIFT = 6
