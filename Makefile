@@ -58,8 +58,8 @@ evaluate: $(VENV)/.has-service+trainer+evaluate ## Measure the bundles on held-o
 figures: $(VENV)/.has-trainer ## Draw the pictures of README and docs from the bundles [ARGS=…]
 	@$(RUN) -m trainer figures $(ARGS)
 
-study: $(VENV)/.has-trainer+evaluate ## Train variants side by side: STUDY=designs, terms or departures [ARGS=…]
-	@$(RUN) -m trainer study '$(or $(STUDY),designs)' $(ARGS)
+study: $(VENV)/.has-trainer+evaluate ## Ablations: whole trainings, one thing changed in each [TARGET=franck] [ARGS="--rows …"]
+	@$(RUN) -m trainer study $(if $(TARGET),--target '$(TARGET)') $(ARGS)
 
 c2pa-test-cert: $(VENV)/.has-service+c2pa ## Make a key and a certificate of nobody, to try C2PA credentials: runs/c2pa
 	@$(RUN) -m service.provenance.trial_certificate runs/c2pa

@@ -14,14 +14,17 @@ import torch
 from torch import nn
 
 from shared.detectors import load_detector
+from shared.expression import measure_expression
 from shared.pixels import from_network
 from trainer.config import PRESETS, TrainingConfig, change_config
 from trainer.data.dataset import FrameDataset
 from trainer.errors import ConfigError
 from trainer.evaluation.face_analyzer import DETECTOR, LocalFaceAnalyzer
+from trainer.evaluation.intervals import correlate_ranks
 from trainer.evaluation.metrics import compare_pictures, measure_landmark_error
 from trainer.evaluation.report import write_text
-from trainer.loops.target import learn_target
+from trainer.loops.target import find_identities, learn_converter, learn_target
+from trainer.networks.converter import Converter
 
 PAPER_SECONDS = "paper, same minutes"
 
@@ -39,6 +42,13 @@ ROWS: Mapping[str, Sequence[str]] = {
 }
 """What is changed in each row, as `--set` takes it."""
 
+CONVERTER_ROWS: Mapping[str, Sequence[str]] = {
+    "converter": (),
+    "converter without transfer": ("converter.transfer=0",),
+}
+"""The same of the converter, which is measured by the landmarks that it makes of other people's."""
+
+KEPT = ("mouth", "right_eye", "left_eye", "right_brow", "left_brow", "yaw", "pitch", "roll")
 FIGURES = ("psnr", "psnr_box", "ssim_box", "sharpness", "landmark_error")
 
 
@@ -54,14 +64,22 @@ class StudyFolders:
 
 def study(target: str, config: TrainingConfig, chosen: Sequence[str], every: int, folders: StudyFolders) -> None:
     """Train and measure each row; those measured before are kept. Raises ConfigError for a row that there is not."""
-    unknown = [name for name in chosen if name not in ROWS]
+    known = [*ROWS, *CONVERTER_ROWS]
+    unknown = [name for name in chosen if name not in known]
     if unknown:
-        raise ConfigError(f"There is no row {', '.join(unknown)} in the study; there are: {', '.join(ROWS)}.")
+        raise ConfigError(f"There is no row {', '.join(unknown)} in the study; there are: {', '.join(known)}.")
     folders.out.mkdir(parents=True, exist_ok=True)
     path = folders.out / f"{target}.json"
     measured: dict[str, dict[str, float]] = json.loads(path.read_text()) if path.exists() else {}
-    for name in chosen or ROWS:
+    for name in chosen or known:
         if name in measured:
+            continue
+        if name in CONVERTER_ROWS:
+            changed = change_config(config, CONVERTER_ROWS[name])
+            converter = learn_converter(target, changed, folders.data, folders.runs / "study", folders.models)
+            measured[name] = measure_converter(converter, target, folders.data)
+            write_text(path, json.dumps(measured, indent=1) + "\n")
+            write_text(folders.out / "README.md", format_rows(target, measured))
             continue
         changed, seconds = change_config(config, ROWS[name]), None
         if name == PAPER_SECONDS:
@@ -94,6 +112,26 @@ def measure_network(theta: nn.Module, dataset: FrameDataset, models: Path, every
     return dict(zip(FIGURES, np.nanmean(np.array(rows), axis=0).round(4).tolist(), strict=True))
 
 
+@torch.no_grad()
+def measure_converter(converter: Converter, target: str, data: Path) -> dict[str, float]:
+    """How far each measure of an expression keeps its order from other people's validation frames to the target's.
+
+    Spearman's rank correlation of each of `KEPT`, the mean over the other identities.
+    """
+    rows = []
+    for name, dataset in find_identities(FrameDataset(data / target), data).items():
+        landmarks = dataset.landmarks("validation")
+        if name == target or not len(landmarks):
+            continue
+        given, made = (
+            measure_expression(each, dataset.scheme)
+            for each in (landmarks, converter(torch.from_numpy(landmarks)).numpy())
+        )
+        pairs = (np.stack([each[measure] for measure in KEPT]).astype(np.float64) for each in (given, made))
+        rows.append(correlate_ranks(*pairs))
+    return dict(zip(KEPT, np.mean(rows, axis=0).round(3).tolist(), strict=True))
+
+
 def format_rows(target: str, measured: Mapping[str, Mapping[str, float]]) -> str:
     """The study's table in Markdown."""
     lines = [
@@ -105,7 +143,19 @@ def format_rows(target: str, measured: Mapping[str, Mapping[str, float]]) -> str
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, row in measured.items():
+        if name in CONVERTER_ROWS:
+            continue
         cells = [f"{row['psnr']:.2f}", f"{row['psnr_box']:.2f}", f"{row['ssim_box']:.3f}", f"{row['sharpness']:.2f}"]
         cells += [f"{row['landmark_error']:.2f}", f"{row['steps']:.0f}", f"{row['seconds'] / 60:.1f}"]
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += [
+        "\nThe converter, on other identities' validation frames: each measure's rank correlation, driver to converted.\n",
+        f"| | {' | '.join(name.replace('_', ' ') for name in KEPT)} |",
+        f"| --- |{' --- |' * len(KEPT)}",
+        *(
+            f"| {name} | {' | '.join(f'{measured[name][measure]:.2f}' for measure in KEPT)} |"
+            for name in CONVERTER_ROWS
+            if name in measured
+        ),
+    ]
     return "\n".join(lines) + "\n"

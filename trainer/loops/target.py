@@ -132,6 +132,11 @@ def learn_target(
     return learned.theta, learned.steps, learned.seconds
 
 
+def learn_converter(target: str, config: TrainingConfig, data_dir: Path, runs_dir: Path, models_dir: Path) -> Converter:
+    """Psi_t after Phi alone, learned with checkpoints under `runs_dir`. For studies: nothing is exported."""
+    return prepare_run(target, config, "cpu", data_dir, runs_dir, models_dir).train_converter().of(target).eval()
+
+
 def prepare_run(
     target: str,
     config: TrainingConfig,
