@@ -149,7 +149,7 @@ def format_rows(target: str, measured: Mapping[str, Mapping[str, float]]) -> str
         cells += [f"{row['landmark_error']:.2f}", f"{row['steps']:.0f}", f"{row['seconds'] / 60:.1f}"]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     lines += [
-        "\nThe converter, on other identities' validation frames: each measure's rank correlation, driver to converted.\n",
+        "\nThe converter, on other identities' validation frames: rank correlation of driver and converted.\n",
         f"| | {' | '.join(name.replace('_', ' ') for name in KEPT)} |",
         f"| --- |{' --- |' * len(KEPT)}",
         *(
