@@ -23,8 +23,9 @@ from service.api.problems import SHOWN_CHARACTERS, SHOWN_ERRORS, ProblemResponse
 from service.api.schemas import to_milliseconds
 from service.errors import IdleError, OptionError, QueueFullError, ServiceError
 from service.inference.bundles import Target
-from service.inference.face_player import FacePlayer, compose
+from service.inference.face_player import FacePlayer, NeutralState, compose
 from service.inference.face_service import FaceService, Output, Stopwatch
+from service.inference.synthesis import place_neutral
 from service.lifecycle import Lifecycle
 from service.media.images import decode_picture
 from service.provenance.label import Label
@@ -52,6 +53,14 @@ class StreamOptions(BaseModel):
     size: int | None = Field(default=None, ge=16, le=1024)
     quality: int | None = Field(default=None, ge=1, le=100)
     label: Label = "none"
+
+
+class NeutralRequest(BaseModel):
+    """A message that may follow the options: who drives looks neutral now."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    neutral: Literal["take"]
 
 
 @dataclass(frozen=True)
@@ -151,18 +160,28 @@ class Stream:
             if message.get("bytes") is not None:
                 self._keep(message["bytes"])
             else:
-                self._set_options(message.get("text") or "")
-                assert self._performance is not None
-                manifest = self._performance.target.manifest
-                await self._send(json.dumps({"target": manifest.target, "image_size": manifest.image_size}))
+                await self._send(json.dumps(self._obey(parse_message(message.get("text") or ""))))
 
-    def _set_options(self, text: str) -> None:
-        options = parse_options(text)
-        self._performance = self._begin(options, self.face_service.find_target(options.target))
-        self._options = options
+    def _obey(self, message: StreamOptions | NeutralRequest) -> dict[str, Any]:
+        if isinstance(message, StreamOptions):
+            self._performance = self._begin(message, self.face_service.find_target(message.target))
+            self._options = message
+            manifest = self._performance.target.manifest
+            return {"target": manifest.target, "image_size": manifest.image_size}
+        if self._performance is None or not self._performance.convert:
+            raise OptionError(
+                "A neutral face serves the conversion, which was not asked for.", "Options with it before."
+            )
+        self._performance.take_neutral()
+        return {"neutral": "taking"}
 
     def _begin(self, options: StreamOptions, target: Target) -> FacePlayer:
-        return FacePlayer(self.face_service, target, options.face, options.convert, options.smoothing)
+        """A player that begins anew with the face, but knows the same person's neutral face, where it was given."""
+        before, neutral = self._performance, None
+        same = self._options is not None and self._options.face == options.face
+        if same and before is not None and before.neutral is not None:
+            neutral = place_neutral([before.neutral], target.manifest)
+        return FacePlayer(self.face_service, target, options.face, options.convert, options.smoothing, neutral)
 
     def _keep(self, data: bytes) -> None:
         if self._options is None:
@@ -192,7 +211,8 @@ class Stream:
             answer = await self._play(frame, self._performance, self._options, watch)
             self.answered += 1
             self.socket.app.state.metrics.observe_stages(watch.stages)
-            await self._send(pack_answer(frame, answer, target, self.dropped, watch))
+            neutral = self._performance.neutral_state
+            await self._send(pack_answer(frame, answer, target, self.dropped, watch, neutral))
             self.lifecycle.check_ready()  # a draining service ends its streams: they would go on for ever
 
     async def _play(self, frame: Frame, player: FacePlayer, options: StreamOptions, watch: Stopwatch) -> Answer:
@@ -234,11 +254,18 @@ class Stream:
             raise WebSocketDisconnect(reason="The client does not read.") from error
 
 
-def parse_options(text: str) -> StreamOptions:
+def parse_message(text: str) -> StreamOptions | NeutralRequest:
     """The JSON of a text message. Raises OptionError."""
-    expected = f"JSON, at most {MAX_OPTIONS} characters, with any of: {', '.join(StreamOptions.model_fields)}."
+    expected = (
+        f"JSON, at most {MAX_OPTIONS} characters, with any of: {', '.join(StreamOptions.model_fields)}; "
+        'or {"neutral": "take"}.'
+    )
     if len(text) > MAX_OPTIONS:
         raise OptionError(f"The options are {len(text)} characters long.", expected)
+    try:
+        return NeutralRequest.model_validate_json(text)
+    except ValidationError:  # the usual message
+        pass
     try:
         options = StreamOptions.model_validate_json(text)
     except ValidationError as error:
@@ -251,12 +278,15 @@ def parse_options(text: str) -> StreamOptions:
     return options
 
 
-def pack_answer(frame: Frame, answer: Answer, target: Target, dropped: int, watch: Stopwatch) -> bytes:
+def pack_answer(
+    frame: Frame, answer: Answer, target: Target, dropped: int, watch: Stopwatch, neutral: NeutralState
+) -> bytes:
     """The length of the header as 4 bytes, big-endian; the header, JSON in UTF-8; the picture."""
     header: dict[str, Any] = {
         "frame": frame.number,
         "state": answer.state,
         "dropped": dropped,
+        "neutral": neutral,
         "timings_ms": to_milliseconds(watch.stages),
         "total_ms": round((time.monotonic() - frame.seconds) * 1000, 3),
     }

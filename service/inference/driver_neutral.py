@@ -1,4 +1,6 @@
-"""The neutral face of who drives a video, found by watching: a clip's before it is made, a stream's as it goes."""
+"""The neutral face of who drives a video, found by watching: a clip's before it is made, a stream's as it goes.
+
+Or taken from a moment for which the person says that it is theirs."""
 
 import math
 
@@ -9,6 +11,7 @@ from shared.neutral import WATCHED, find_neutral
 
 MOST_MOMENTS = 64
 FIRST_SPACING = 0.25  # seconds between two moments of a stream; frames nearer to each other are near copies
+TAKEN_SECONDS = 0.7  # for which a face is watched that is said to be neutral: longer than a blink
 BLEND_SECONDS = 2.0  # in which a stream goes 63 % of the way to what it now takes for neutral
 
 
@@ -41,3 +44,21 @@ class NeutralEstimator:
         share = np.float32(1 - math.exp(-passed / BLEND_SECONDS))
         self._neutral = self._neutral + share * (self._found - self._neutral)
         return self._neutral
+
+
+class NeutralTaker:
+    """A face that is said to be neutral, watched for a moment."""
+
+    def __init__(self) -> None:
+        self._seen: list[Points] = []
+        self._begun = math.nan
+
+    def watch(self, points: Points, seconds: float) -> Points | None:
+        """The face (N, 2), in the units that it came in, once TAKEN_SECONDS were seen; None before."""
+        if not self._seen:
+            self._begun = seconds
+        self._seen.append(points)
+        if seconds - self._begun < TAKEN_SECONDS:
+            return None
+        median: Points = np.median(np.stack(self._seen), axis=0).astype(np.float32)  # a blink is no part of it
+        return median

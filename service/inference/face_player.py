@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 
 from service.inference.bundles import Target
-from service.inference.driver_neutral import NeutralEstimator
+from service.inference.driver_neutral import NeutralEstimator, NeutralTaker
 from service.inference.face_service import FaceService, Stopwatch
 from service.inference.smoothing import FaceSmoother
-from service.inference.synthesis import Placed, place_landmarks
+from service.inference.synthesis import Placed, place_landmarks, place_neutral
 from service.media.images import resize_picture
 from shared.animation import DrivingFace, Face
 from shared.detectors.tracker import FaceTracker
@@ -22,6 +22,7 @@ from shared.pasting import Patch, paste_face
 from shared.pixels import Image8
 
 Layout = Literal["face", "side-by-side", "paste-back"]
+NeutralState = Literal["watched", "taking", "given"]
 
 BESIDE_SIDE = 1024  # pixels; a face enlarged further shows nothing more, and a result must not outgrow its source
 
@@ -54,7 +55,8 @@ class FacePlayer:
         detector = face_service.need_detector()
         self.face_service, self.target, self.convert = face_service, target, convert
         self._scheme = detector.scheme
-        self._neutral = neutral
+        self.neutral = neutral
+        self._taker: NeutralTaker | None = None
         self._estimator = NeutralEstimator(get_scheme(target.manifest.scheme))
         self._tracker = FaceTracker(detector, face)
         self._smoother = FaceSmoother() if smooth else None
@@ -64,7 +66,9 @@ class FacePlayer:
         placed = await self.find(image, watch)
         if placed is None:
             return None
-        neutral = self._neutral
+        if self._taker is not None and (taken := self._taker.watch(placed.points, seconds)) is not None:
+            self.neutral, self._taker = place_neutral([taken], self.target.manifest), None
+        neutral = self.neutral
         if self.convert and neutral is None:
             points = placed.points
             neutral = await self.face_service.in_pool(lambda: self._estimator.watch(points, seconds))
@@ -72,6 +76,17 @@ class FacePlayer:
             placed = self._smoother.smooth(placed, seconds)
         driving = DrivingFace(placed.points, self.convert, neutral if self.convert else None)
         return PlayedFrame(await self.face_service.animate(self.target, driving, watch), placed)
+
+    def take_neutral(self) -> None:
+        """What is seen from now on, for a moment, is the driver's neutral face; it holds from then on."""
+        self._taker = NeutralTaker()
+
+    @property
+    def neutral_state(self) -> NeutralState:
+        """Whence the neutral face is: `watched` is found on the way."""
+        if self._taker is not None:
+            return "taking"
+        return "watched" if self.neutral is None else "given"
 
     async def find(self, image: Image8, watch: Stopwatch) -> Placed | None:
         """The face in the video's next frame, in the target's crop units; None where it is not to be seen."""

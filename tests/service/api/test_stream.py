@@ -191,6 +191,31 @@ def test_options_that_are_refused(running: Running, options: str | bytes, slug: 
     wait_until(lambda: running.app.state.streams.open == 0)
 
 
+def test_the_driver_says_what_is_neutral(running: Running) -> None:
+    """It holds for other options too, and not for another face."""
+    with open_stream(running) as socket:
+        header, _ = ask(socket, FACE)
+        assert header["neutral"] == "watched"
+        socket.send('{"neutral": "take"}')
+        assert json.loads(socket.recv(timeout=10)) == {"neutral": "taking"}
+        while header["neutral"] != "given":
+            header, _ = ask(socket, FACE)
+        assert header["state"] == "face"
+        socket.send('{"target": "ada"}')
+        socket.recv(timeout=10)
+        assert ask(socket, FACE)[0]["neutral"] == "given"
+        socket.send('{"target": "ada", "face": 1}')  # somebody else
+        socket.recv(timeout=10)
+        assert ask(socket, FACE)[0]["neutral"] == "watched"
+    for first in ('{"neutral": "take"}', '{"target": "ada", "convert": false}'):
+        with connect(f"ws://{running.address}/stream") as socket:
+            socket.send(first)
+            if "target" in first:
+                socket.recv(timeout=10)
+                socket.send('{"neutral": "take"}')
+            expect_close(socket, "options", 422)
+
+
 def test_a_silent_stream_is_closed(settings: Settings) -> None:
     with run_service(settings.model_copy(update={"stream_idle_seconds": 0.2}), MarkedDetector()) as service:
         with connect(f"ws://{service.address}/stream") as socket:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from service.inference.driver_neutral import FIRST_SPACING, MOST_MOMENTS, NeutralEstimator
+from service.inference.driver_neutral import FIRST_SPACING, MOST_MOMENTS, NeutralEstimator, NeutralTaker
 from shared.anatomy import change_measure, describe
 from shared.expression import measure_expression
 from shared.landmarks import IBUG68, Points
@@ -52,3 +52,11 @@ def test_a_clock_that_runs_back_is_no_jump() -> None:
         before = estimator.watch(show(), 100 + number * FRAME)
     after = estimator.watch(show(mouth=0.3), 0.0)
     np.testing.assert_allclose(after, before, atol=1e-6)
+
+
+def test_a_face_said_to_be_neutral_is_taken_in_a_moment_without_its_blink() -> None:
+    taker, face = NeutralTaker(), show()
+    blink = face + np.float32(0.1)
+    taken = [taker.watch(blink if step == 3 else face, 5 + step / 10) for step in range(8)]
+    assert all(each is None for each in taken[:7])
+    np.testing.assert_array_equal(taken[7], face)
