@@ -56,7 +56,7 @@ function showJob(job) {
   const words = [job.total ? `${job.frames} of ${job.total} frames` : `${job.frames} frames`];
   if (job.without_face) words.push(`${job.without_face} without a face`);
   if (job.eta_seconds !== null) words.push(`about ${tellTime(job.eta_seconds)} left`);
-  if (job.expires !== null) words.push(`deleted ${new Date(1000 * job.expires).toLocaleString()}`);
+  if (job.expires !== null) words.push(`kept until ${new Date(1000 * job.expires).toLocaleString()}`);
   details.textContent = words.join(" · ");
   cancel.hidden = ended;
   remove.hidden = !ended;

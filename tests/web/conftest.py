@@ -1,17 +1,12 @@
 """A browser and the real service on the committed bundles, for the tests of the pages."""
 
 import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+from serving import start_service
 from tiny_service import write_bundle
 
 from benchmarks.browser import MISSING, find_chromium, launch_chromium
@@ -19,7 +14,6 @@ from shared.detectors.mesh import MeshDetector
 from shared.landmarks import IBUG70
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 60.0
 
 
 @pytest.fixture(scope="session")
@@ -54,37 +48,6 @@ def locked_service(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> I
     key = "0123456789abcdef"
     with start_service(tmp_path_factory.mktemp("jobs"), API_KEYS=f'["{key}"]') as address:
         yield address, key
-
-
-@contextmanager
-def start_service(jobs: Path, **more: str) -> Iterator[str]:
-    """Its address, once it is ready."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = {"PORT": port, "LOG_LEVEL": "warning", "MODELS_DIR": "models", "DEFAULT_TARGET": "franck"}
-    settings |= {"JOBS_DIR": jobs} | more
-    environment = os.environ | {f"LANDMARKGAN_{name}": str(value) for name, value in settings.items()}
-    process = subprocess.Popen([sys.executable, "-m", "service"], cwd=ROOT, env=environment)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while not is_ready(address):
-            assert process.poll() is None, "the service ended at its start"
-            assert time.monotonic() < deadline, "the service did not become ready"
-            time.sleep(0.1)
-        yield address
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def is_ready(address: str) -> bool:
-    """Whether requests will be served."""
-    try:
-        return httpx.get(f"{address}/readyz").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 @pytest.fixture(scope="module")

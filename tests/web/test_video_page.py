@@ -40,6 +40,7 @@ def test_a_clip_becomes_a_video_that_plays(page: Page, clips: Path) -> None:
     make_video(page, clips / "short.mp4", "side-by-side")
     expect(page.locator("#state")).to_have_text("Done.", timeout=60_000)
     expect(page.locator("#details")).to_contain_text("6 of 6 frames")
+    expect(page.locator("#details")).to_contain_text("kept until")
     page.wait_for_function("() => document.getElementById('preview').readyState >= 2")
     assert page.evaluate("() => document.getElementById('preview').videoWidth") == 320 + 240
     assert list_findings(page) == []

@@ -3,10 +3,16 @@
 import { find } from "../editor/dom.js";
 import { tell } from "../problem.js";
 import { fillTargets } from "../targets.js";
-import { grabFrame, playCamera, playFile, stopSource, watchFrames } from "./source.js";
+import { openMicrophone, Recording, saveFile } from "./capture.js";
+import { findFaces, offerFaces } from "./faces.js";
+import { grabFrame, playCamera, playFile, playSample, stopSource, watchFrames } from "./source.js";
 import { FaceStream } from "./stream.js";
 
 const RATE_SPAN = 2000; // milliseconds over which the frame rate is counted
+const RETRY_FIRST = 500; // milliseconds to the first new try of a lost connection; each further waits twice as long
+const RETRY_MOST = 8000;
+const FACES_EVERY = 4000; // milliseconds between two looks for a second face, until there is one
+const NEUTRAL_AFTER = 1500; // milliseconds for a person's eyes to go from the button to the camera
 const SHOW_EVERY = 250; // milliseconds: figures that change faster can't be read
 
 const video = find("source", HTMLVideoElement);
@@ -19,6 +25,13 @@ const smoothing = find("smoothing", HTMLInputElement);
 const pasteBack = find("paste-back", HTMLInputElement);
 const label = find("label", HTMLInputElement);
 const sideBySide = find("side-by-side", HTMLInputElement);
+const mirror = find("mirror", HTMLInputElement);
+const face = find("face", HTMLSelectElement);
+const faceChoice = find("face-choice", HTMLElement);
+const neutralButton = find("neutral", HTMLButtonElement);
+const neutralState = find("neutral-state", HTMLElement);
+const recordButton = find("record", HTMLButtonElement);
+const snapshot = find("snapshot", HTMLButtonElement);
 const pictures = find("pictures", HTMLElement);
 const message = find("message", HTMLElement);
 const state = find("status", HTMLElement);
@@ -31,6 +44,16 @@ let starting = 0; // counts the starts: what an older one still brings is let go
 /** @type {number[]} */
 let times = [];
 let shown = 0;
+let selfie = false; // whether the camera films who sits before it
+/** @type {Blob | null} */
+let last = null; // the newest picture, as the service made it
+/** @type {Recording | null} */
+let recording = null;
+
+let neutralWaits = false; // whether the person was asked to look at the camera, and it is not taken yet
+
+const asked = new URLSearchParams(location.search);
+const clean = asked.has("clean");
 
 /** @returns {import("./stream.js").Options} */
 function readOptions() {
@@ -39,6 +62,7 @@ function readOptions() {
     smoothing: smoothing.checked,
     paste_back: pasteBack.checked,
     label: label.checked ? "visible" : "none",
+    face: Number(face.value || 0),
   };
 }
 
@@ -47,11 +71,16 @@ function setState(words) {
   if (state.textContent !== words) state.textContent = words; // read aloud by screen readers: only when it changes
 }
 
+function showMirror() {
+  pictures.classList.toggle("mirrored", selfie && mirror.checked && !clean);
+}
+
 /**
  * Play a source, then stream it.
  * @param {() => Promise<void>} play
+ * @param {boolean} films whether it is the camera
  */
-async function start(play) {
+async function start(play, films) {
   stop("");
   const own = starting;
   message.textContent = "";
@@ -65,24 +94,74 @@ async function start(play) {
   }
   if (own !== starting) return;
   times = [];
+  selfie = films;
+  showMirror();
   stopButton.disabled = false;
-  setState("Connecting …");
-  const opened = new FaceStream(readOptions(), (answer) => void show(answer, own), (words) => {
-    if (own === starting) stop(words);
-  });
-  stream = opened;
+  connect(own, RETRY_FIRST);
   let busy = false;
   watchFrames(video, () => {
     if (own !== starting) return false;
-    if (!busy && opened.hungry && video.videoWidth) {
+    const open = stream;
+    if (!busy && open?.hungry && video.videoWidth) {
       busy = true;
       grabFrame(video, drawing)
-        .then((picture) => opened.send(picture))
+        .then((picture) => open.send(picture))
         .catch((error) => stop(tell(error)))
         .finally(() => (busy = false));
     }
     return true;
   });
+  void lookForFaces(own);
+}
+
+/**
+ * Connect, and again where the connection is lost.
+ * @param {number} own
+ * @param {number} wait milliseconds before the next try, should this one fail
+ */
+function connect(own, wait) {
+  setState("Connecting …");
+  let answered = false;
+  stream = new FaceStream(
+    readOptions(),
+    (answer) => {
+      answered = true;
+      void show(answer, own);
+    },
+    (words, passing) => {
+      if (own !== starting) return;
+      if (!passing) return stop(words);
+      neutralButton.disabled = true;
+      setState(`${words} Trying again …`);
+      const next = answered ? RETRY_FIRST : wait;
+      setTimeout(() => {
+        if (own === starting) connect(own, Math.min(2 * next, RETRY_MOST));
+      }, next);
+    },
+  );
+}
+
+/**
+ * Offer a choice once the picture shows two faces.
+ * @param {number} own
+ */
+async function lookForFaces(own) {
+  const canvas = document.createElement("canvas");
+  while (own === starting) {
+    if (stream?.ready && video.videoWidth) {
+      try {
+        const faces = await findFaces(await grabFrame(video, canvas));
+        if (own !== starting) return;
+        if (faces.length > 1) {
+          offerFaces(face, faces, pictures.classList.contains("mirrored"));
+          faceChoice.hidden = false;
+          return;
+        }
+      } catch { // the stream says what is wrong
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, FACES_EVERY));
+  }
 }
 
 /** @param {string} words why, where it was not asked for */
@@ -90,11 +169,44 @@ function stop(words) {
   starting += 1;
   stream?.close();
   stream = null;
+  last = null;
+  void finishRecording();
   stopSource(video);
-  stopButton.disabled = true;
+  stopButton.disabled = neutralButton.disabled = recordButton.disabled = snapshot.disabled = true;
+  faceChoice.hidden = true;
+  face.replaceChildren();
   pictures.classList.remove("without-face");
   message.textContent = words;
   setState("Stopped. Nothing is sent.");
+}
+
+async function startRecording() {
+  recordButton.disabled = true;
+  const own = starting;
+  const wanted = find("sound", HTMLInputElement).checked;
+  const sound = wanted ? await openMicrophone() : null;
+  try {
+    if (own !== starting) throw new Error("");
+    recording = new Recording(result, sound);
+    message.textContent = wanted && !sound ? "The microphone can't be used: recorded without sound." : "";
+  } catch (error) {
+    for (const track of sound?.getTracks() ?? []) track.stop();
+    message.textContent = tell(error);
+  }
+  showRecording();
+}
+
+async function finishRecording() {
+  const ended = recording;
+  recording = null;
+  showRecording();
+  await ended?.finish(target.value);
+}
+
+function showRecording() {
+  recordButton.disabled = !last;
+  recordButton.textContent = recording ? "End and save" : "Record";
+  recordButton.setAttribute("aria-pressed", String(Boolean(recording)));
 }
 
 /**
@@ -106,7 +218,10 @@ async function show({ header, picture, delay }, own) {
   if (own !== starting) return;
   pictures.classList.toggle("without-face", !image);
   setState(image ? `${target.selectedOptions[0]?.text ?? "The target"} follows you.` : header.reason ?? "");
+  showNeutral(header.neutral);
   if (image) {
+    last = picture;
+    neutralButton.disabled = recordButton.disabled = snapshot.disabled = false;
     if (result.width !== image.width || result.height !== image.height) {
       Object.assign(result, { width: image.width, height: image.height });
     }
@@ -124,6 +239,16 @@ async function show({ header, picture, delay }, own) {
   showStages(header.timings_ms);
 }
 
+/** @param {import("./stream.js").Header["neutral"]} neutral */
+function showNeutral(neutral) {
+  const words = {
+    watched: "Your neutral face is found by watching you, or taken when you say so.",
+    taking: "Look at the camera, relax …",
+    given: "Your neutral face is taken.",
+  }[neutral];
+  if (!neutralWaits && neutralState.textContent !== words) neutralState.textContent = words;
+}
+
 /** @param {Record<string, number>} timings */
 function showStages(timings) {
   stages.replaceChildren(
@@ -136,23 +261,45 @@ function showStages(timings) {
   );
 }
 
-cameraButton.addEventListener("click", () => void start(() => playCamera(video)));
+cameraButton.addEventListener("click", () => void start(() => playCamera(video), true));
+find("sample", HTMLButtonElement).addEventListener("click", () => void start(() => playSample(video), false));
 fileInput.addEventListener("change", () => {
   const file = fileInput.files?.[0];
-  if (file) void start(() => playFile(video, file));
+  if (file) void start(() => playFile(video, file), false);
   fileInput.value = ""; // so that the same file can be taken again
 });
+neutralButton.addEventListener("click", () => {
+  neutralWaits = true;
+  neutralState.textContent = "Look at the camera, relax …";
+  setTimeout(() => {
+    neutralWaits = false;
+    stream?.takeNeutral();
+  }, NEUTRAL_AFTER);
+});
+recordButton.addEventListener("click", () => void (recording ? finishRecording() : startRecording()));
+snapshot.addEventListener("click", () => last && saveFile(last, `${target.value}.jpg`));
+const fullScreen = find("full-screen", HTMLButtonElement);
+fullScreen.hidden = !document.fullscreenEnabled;
+fullScreen.addEventListener("click", () => void find("result-figure", HTMLElement).requestFullscreen());
+mirror.addEventListener("change", showMirror);
 stopButton.addEventListener("click", () => stop(""));
 sideBySide.addEventListener("change", () => {
   find("source-figure", HTMLElement).classList.toggle("visually-hidden", !sideBySide.checked); // hidden, it would stop
 });
-for (const option of [target, smoothing, pasteBack, label]) {
+for (const option of [target, smoothing, pasteBack, label, face]) {
   option.addEventListener("change", () => stream?.setOptions(readOptions()));
 }
 addEventListener("pagehide", () => stop(""));
 
 try {
   await fillTargets(target);
+  const wanted = asked.get("target");
+  if (wanted) target.value = wanted;
+  if (clean) {
+    find("source-figure", HTMLElement).classList.add("visually-hidden"); // hidden otherwise, it would stop
+    document.body.classList.add("clean");
+    void (asked.get("source") === "sample" ? start(() => playSample(video), false) : start(() => playCamera(video), true));
+  }
 } catch (error) {
   message.textContent = tell(error);
 }

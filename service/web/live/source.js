@@ -49,6 +49,19 @@ export async function playFile(video, file) {
 }
 
 /**
+ * The clip that ships with the page, for who has no camera. Throws an Error in words.
+ * @param {HTMLVideoElement} video
+ */
+export async function playSample(video) {
+  video.src = "web/live/sample.webm";
+  try {
+    await video.play();
+  } catch {
+    throw new Error("This browser can't play the sample. A video file will do as well.");
+  }
+}
+
+/**
  * Stop the camera or the file, and let go of it.
  * @param {HTMLVideoElement} video
  */

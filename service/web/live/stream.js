@@ -1,20 +1,24 @@
 // The WebSocket /stream as the page sees it: options and pictures out, answers in. docs/stream.md is the protocol.
 
 /**
- * @typedef {{target?: string, smoothing?: boolean, paste_back?: boolean, convert?: boolean, label?: string}} Options
+ * @typedef {{target?: string, smoothing?: boolean, paste_back?: boolean, convert?: boolean, label?: string,
+ *   face?: number}} Options
  * @typedef {{frame: number, state: "face" | "no-face" | "refused", dropped: number, total_ms: number,
+ *   neutral: "watched" | "taking" | "given",
  *   timings_ms: Record<string, number>, reason?: string, width?: number, height?: number}} Header
  * @typedef {{header: Header, picture: Blob | null, delay: number}} Answer `delay`: milliseconds since it was sent
  */
 
 const MOST_IN_FLIGHT = 2;
+// How a connection ends that a later one may replace: the service went, was lost, is busy, or heard nothing for long.
+const PASSING = [1001, 1005, 1006, 1011, 1012, 1013, 4408, 4503];
 
-/** One connection. What it was ended by is told once, in words; "" where the page ended it itself. */
+/** One connection. What it was ended by is told once, in words; nothing where the page ended it itself. */
 export class FaceStream {
   /**
    * @param {Options} options
    * @param {(answer: Answer) => void} onAnswer
-   * @param {(words: string) => void} onEnd
+   * @param {(words: string, passing: boolean) => void} onEnd `passing`: another try may do
    */
   constructor(options, onAnswer, onEnd) {
     const address = new URL("stream", document.baseURI);
@@ -40,13 +44,18 @@ export class FaceStream {
     };
     this.socket.onclose = (event) => {
       const words = problem || event.reason || "The service ended the stream, or does not answer. Is it running?";
-      onEnd(this.closing ? "" : words);
+      if (!this.closing) onEnd(words, PASSING.includes(event.code));
     };
   }
 
   /** @param {Options} options */
   setOptions(options) {
     if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(options));
+  }
+
+  /** Who drives looks neutral now. */
+  takeNeutral() {
+    if (this.ready && this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ neutral: "take" }));
   }
 
   /** Whether a frame that is sent now will be worked on soon: else it is better not taken at all. */
