@@ -46,9 +46,9 @@ def run_evaluate(options: argparse.Namespace) -> None:
     from trainer.evaluation.driving_pictures import write_drivers
     from trainer.evaluation.evaluate import evaluate, gather_material
     from trainer.evaluation.face_analyzer import open_face_analyzer
-    from trainer.evaluation.paper_figures import draw_gallery, save_gallery
     from trainer.evaluation.publish import check_documents, record
     from trainer.evaluation.report import format_report, write_report
+    from trainer.evaluation.sample_sheets import draw_sheets
 
     if options.clips is not None:
         measure_clips(options.clips, options.models_dir, options.report)
@@ -66,13 +66,12 @@ def run_evaluate(options: argparse.Namespace) -> None:
         options.data_dir, options.models_dir, options.every, options.previous, scored
     )
     print(format_report(evaluation))
-    drawn = draw_gallery(list(evaluation.bundles), options.data_dir, options.models_dir)
-    report = write_report(evaluation, material, shown, drawn, options.report)
+    sheets = draw_sheets(list(evaluation.bundles), options.data_dir, options.models_dir)
+    report = write_report(evaluation, material, shown, sheets, options.report)
     print(f"\nThe report is in {report}.")
     if options.record:
         for path in record(evaluation, options.models_dir, Path()):
             print(f"Figures written: {path}")
-        save_gallery(drawn, Path("docs/images"))
 
 
 def measure_clips(folder: Path, models_dir: Path, report: Path) -> None:
@@ -104,7 +103,7 @@ def split_scored(values: list[str]) -> dict[str, Path]:
 
 def add_figures(commands: Commands) -> None:
     """The parser of ``figures``."""
-    parser = commands.add_parser("figures", help="draw the README's and the paper's figures from the bundles")
+    parser = commands.add_parser("figures", help="draw the pictures of README and docs from the bundles")
     parser.add_argument("--targets", nargs="+", default=["franck", "cap"], metavar="TARGET", help="default: franck cap")
     parser.add_argument("--out", type=Path, default=Path("docs/images"), metavar="DIR", help="default: docs/images")
     add_folders(parser)
@@ -112,7 +111,11 @@ def add_figures(commands: Commands) -> None:
 
 
 def run_figures(options: argparse.Namespace) -> None:
-    """Draw held-out frames, edits and strangers, and the faces made of them."""
-    from trainer.evaluation.paper_figures import draw_gallery, save_gallery
+    """Draw the sheets, and the film of the targets that drive one another."""
+    from trainer.evaluation.sample_sheets import draw_film, draw_sheets, save_film, save_sheets
 
-    save_gallery(draw_gallery(options.targets, options.data_dir, options.models_dir), options.out)
+    save_sheets(draw_sheets(options.targets, options.data_dir, options.models_dir), options.out)
+    if len(options.targets) > 1:
+        path = options.out / "driven.webp"
+        film = draw_film(options.targets, options.data_dir, options.models_dir)
+        print(f"{path}: {save_film(film, path) // 1000} kB.")

@@ -1,13 +1,12 @@
-"""Figures of pictures in rows, and the README's: held-out frames, their landmarks, what the bundles make of them.
+"""Figures of pictures in rows: whose frames they show, what a bundle makes of these, and how they are laid out.
 
-It shows committed bundles as the service runs them, on frames of the test block alone. The frames are chosen by what
-the face does, so that no hand picks those that came out well.
+Bundles are run as the service runs them, on frames of the test block alone. The frames are chosen by what the face
+does, so that no hand picks those that came out well.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +14,13 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from shared.animation import Animator, DrivingFace
 from shared.bundle import BundleManifest, OnnxFile, read_bundle
 from shared.expression import measure_expression
 from shared.geometry import find_crop
 from shared.landmarks import Points, Scheme, convert_scheme, get_scheme
-from shared.pixels import Image8, from_network
+from shared.neutral import find_neutral
+from shared.pixels import Image8
 from trainer.data.dataset import FrameDataset
 
 CELL, GUTTER, LINE = 128, 16, 20
@@ -27,7 +28,7 @@ CELL, GUTTER, LINE = 128, 16, 20
 
 PAPER, INK, STROKE, MOVED = (255, 255, 255), (30, 30, 30), (0, 80, 160), (210, 30, 30)
 SUPERSAMPLE = 4
-MOST_BYTES = 400_000
+MOST_BYTES = 250_000
 VISIBLE = 0.004
 """Crop units, half a pixel of a cell: what moved by less is drawn as if it had not."""
 
@@ -44,20 +45,21 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Driver:
-    """A person's chosen test frames."""
+    """A person's chosen test frames; `neutral` is told by frames that are not among these."""
 
     name: str  # for people
     scheme: Scheme
     points: Points  # (C, N, 2) pixels of the frames
     frames: Image8  # (C, S, S, 3) as the dataset cropped them
+    neutral: Points  # (N, 2) crop units
 
 
 @dataclass(frozen=True)
 class Actor(Driver):
-    """A target: its bundle's folder and manifest besides."""
+    """A target: its bundle besides."""
 
-    folder: Path
     manifest: BundleManifest
+    animator: Animator
 
 
 @dataclass(frozen=True)
@@ -70,23 +72,23 @@ class Panel:
     rows: Image8
 
 
-def show_samples(actors: Sequence[Actor]) -> list[Panel]:
-    """Each target from its own landmarks, then each driven by every other."""
-    return [*map(show_own, actors), *(show_driven(source, target) for source, target in permutations(actors, 2))]
+def open_driver(dataset: FrameDataset, chosen: Sequence[int] | None = None) -> Driver:
+    """Some of a dataset's test frames, counted from the first; else those that the columns ask for."""
+    if chosen is None:
+        chosen = choose_frames(measure_expression(dataset.landmarks("test"), dataset.scheme))
+    points, frames = dataset.points("test")[list(chosen)], dataset.crops("test")[list(chosen)]
+    known = dataset.landmarks("train")
+    if not len(known):  # somebody who drives, and is no target
+        known = np.delete(dataset.landmarks("test"), list(chosen), axis=0)
+    neutral = find_neutral(known, dataset.scheme)
+    return Driver(dataset.manifest.display_name, dataset.scheme, points, frames, neutral)
 
 
-def open_driver(name: str, data_dir: Path) -> Driver:
-    """The test frames of a dataset that the columns ask for."""
-    dataset = FrameDataset(data_dir / name)
-    chosen = choose_frames(measure_expression(dataset.landmarks("test"), dataset.scheme))
-    points, frames = dataset.points("test")[chosen], dataset.crops("test")[chosen]
-    return Driver(dataset.manifest.display_name, dataset.scheme, points, frames)
-
-
-def open_actor(name: str, data_dir: Path, models_dir: Path) -> Actor:
-    """Read a target's bundle besides."""
-    manifest, driver = read_bundle(models_dir / name), open_driver(name, data_dir)
-    return Actor(manifest.display_name, driver.scheme, driver.points, driver.frames, models_dir / name, manifest)
+def open_actor(name: str, dataset: FrameDataset, models_dir: Path) -> Actor:
+    """A target's bundle, and its test frames."""
+    manifest, driver = read_bundle(models_dir / name), open_driver(dataset)
+    animator = open_animator(models_dir / name, manifest)
+    return Actor(manifest.display_name, driver.scheme, driver.points, driver.frames, driver.neutral, manifest, animator)
 
 
 def choose_frames(measured: Mapping[str, NDArray[np.floating]]) -> list[int]:
@@ -103,43 +105,38 @@ def name_columns() -> list[str]:
     return [label for label, _, _ in COLUMNS]
 
 
-def show_own(actor: Actor) -> Panel:
-    """The target from its own landmarks, which training never saw."""
-    landmarks = place_points(actor, actor)
-    made = from_network(run_network(actor.folder, actor.manifest.tl2f, landmarks))
-    drawn = [draw_landmarks(points, get_scheme(actor.manifest.scheme)) for points in landmarks]
-    return Panel(
-        f"{actor.name}, held-out frames",
-        name_columns(),
-        ("filmed", "landmarks", "made"),
-        np.stack([fit_cells(actor.frames), np.stack(drawn), fit_cells(made)]),
-    )
+def list_driving(driver: Driver, target: Actor, convert: bool = True, calibrate: bool = False) -> list[DrivingFace]:
+    """The driver's frames as the service hands them to the target's networks, with its neutral shape if asked."""
+    placed = place_points(driver.points, driver.scheme, target.manifest)
+    neutral = place_points(driver.neutral[None], driver.scheme, target.manifest)[0] if calibrate else None
+    return [DrivingFace(points, convert, neutral) for points in placed]
 
 
-def show_driven(source: Actor, target: Actor) -> Panel:
-    """The target under another person's landmarks, which the converter gives the target's shape."""
-    converted = run_network(target.folder, target.manifest.converter, place_points(source, target))
-    made = from_network(run_network(target.folder, target.manifest.tl2f, converted))
-    drawn = [draw_landmarks(points, get_scheme(target.manifest.scheme)) for points in converted]
-    return Panel(
-        f"{source.name} drives {target.name}",
-        name_columns(),
-        ("filmed", "converted", "made"),
-        np.stack([fit_cells(source.frames), np.stack(drawn), fit_cells(made)]),
-    )
+def place_points(points: Points, scheme: Scheme, manifest: BundleManifest) -> Points:
+    """Landmarks (C, N, 2) of any place and size in a target's scheme and crop units, as the service places them."""
+    points = convert_scheme(points, scheme, get_scheme(manifest.scheme))
+    return np.stack([find_crop(face, manifest.crop).to_unit(face) for face in points])
 
 
-def place_points(source: Driver, target: Actor) -> Points:
-    """The source's landmarks in the target's scheme and crop units, (C, N, 2), as the service places them."""
-    points = convert_scheme(source.points, source.scheme, get_scheme(target.manifest.scheme))
-    return np.stack([find_crop(face, target.manifest.crop).to_unit(face) for face in points])
+def draw_faces(target: Actor, faces: Sequence[DrivingFace], size: int = CELL) -> tuple[Points, Image8]:
+    """What the target makes of driving faces: landmarks (C, N, 2) and pictures (C, size, size, 3)."""
+    made = [target.animator.animate([face])[0] for face in faces]
+    return np.stack([each.points for each in made]), fit_cells(np.stack([each.picture for each in made]), size)
 
 
-def run_network(folder: Path, spec: OnnxFile, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The answer of one of a bundle's networks, on the CPU."""
-    session = ort.InferenceSession(folder / spec.file, providers=["CPUExecutionProvider"])
-    output: NDArray[np.float32] = session.run([spec.output.name], {spec.input.name: batch})[0]
-    return output
+def open_animator(folder: Path, manifest: BundleManifest) -> Animator:
+    """A bundle's networks on the CPU, in the one way from landmarks to a face."""
+
+    def open_network(spec: OnnxFile) -> Callable[[Points], NDArray[np.float32]]:
+        session = ort.InferenceSession(folder / spec.file, providers=["CPUExecutionProvider"])
+
+        def run(batch: Points) -> NDArray[np.float32]:
+            output: NDArray[np.float32] = session.run([spec.output.name], {spec.input.name: batch})[0]
+            return output
+
+        return run
+
+    return Animator(manifest, open_network(manifest.converter), open_network(manifest.tl2f))
 
 
 def draw_landmarks(points: Points, scheme: Scheme, before: Points | None = None) -> Image8:
@@ -157,18 +154,18 @@ def draw_landmarks(points: Points, scheme: Scheme, before: Points | None = None)
     return np.asarray(picture.resize((CELL, CELL), Image.Resampling.LANCZOS))
 
 
-def fit_cells(pictures: Image8) -> Image8:
+def fit_cells(pictures: Image8, size: int = CELL) -> Image8:
     """Pictures ``(C, S, S, 3)`` at the size of a cell."""
-    resized = [Image.fromarray(each).resize((CELL, CELL), Image.Resampling.LANCZOS) for each in pictures]
+    resized = [Image.fromarray(each).resize((size, size), Image.Resampling.LANCZOS) for each in pictures]
     return np.stack([np.asarray(each) for each in resized])
 
 
-def lay_out(panels: Sequence[Panel]) -> Image.Image:
-    """The panels, two in a row, with their texts."""
+def lay_out(panels: Sequence[Panel], across: int = 2) -> Image.Image:
+    """The panels, so many in a row, with their texts."""
     large, small = ImageFont.load_default(18), ImageFont.load_default(14)
     margin = LINE + round(max(small.getlength(label) for panel in panels for label in panel.labels))
     width = margin + max(len(panel.columns) for panel in panels) * CELL + GUTTER
-    across = min(2, len(panels))
+    across = min(across, len(panels))
     bands = [panels[start : start + across] for start in range(0, len(panels), across)]
     heights = [2 * LINE + max(len(panel.rows) for panel in band) * CELL + GUTTER for band in bands]
     figure = Image.new("RGB", (across * width, sum(heights)), PAPER)

@@ -13,8 +13,8 @@ from PIL import Image
 from shared.pixels import Image8
 from trainer.evaluation.evaluate import STRANGERS, Material
 from trainer.evaluation.figures import Panel, choose_frames, fit_cells, lay_out, name_columns
-from trainer.evaluation.paper_figures import Drawn
 from trainer.evaluation.results import Evaluation
+from trainer.evaluation.sample_sheets import Sheet
 from trainer.evaluation.tables import build_tables, format_text
 
 FIGURES_NAME, REPORT_NAME = "figures.json", "report.html"
@@ -42,17 +42,17 @@ def write_report(
     evaluation: Evaluation,
     material: Material,
     shown: Mapping[tuple[str, str, str], Sequence[Image8]],
-    drawn: Sequence[Drawn],
+    sheets: Sequence[Sheet],
     folder: Path,
 ) -> Path:
     """Write figures.json and report.html into `folder`; the report's path.
 
-    `shown` are the systems' pictures, by system, driver and target; `drawn` are further figures.
+    `shown` are the systems' pictures, by system, driver and target; `sheets` are further figures.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / FIGURES_NAME, evaluation.model_dump_json(indent=2) + "\n")
     pictures = [embed(f"{title}.", grid) for title, grid in draw_grids(evaluation, material, shown).items()]
-    pictures += [embed(each.caption, each.picture) for each in drawn]
+    pictures += [embed(each.caption, each.picture) for each in sheets]
     write_text(folder / REPORT_NAME, render_report(evaluation, pictures))
     return folder / REPORT_NAME
 

@@ -4,16 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
-from shared.expression import MEASURES
-from shared.landmarks import IBUG68
+from shared.expression import MEASURES, measure_expression
+from shared.landmarks import IBUG68, Points
 from tests.fixtures.painted import FACE, PaintedDetector, film, write_video
 from tests.service.tiny_service import write_bundle
 from trainer.cli import main as cli
+from trainer.data.dataset import FrameDataset
 from trainer.data.prepare import About, PrepareOptions, prepare_dataset
 from trainer.data.sources import VideoSource
-from trainer.evaluation.figures import CELL, COLUMNS, choose_frames, draw_landmarks, save_figure
+from trainer.evaluation.figures import CELL, COLUMNS, choose_frames, draw_landmarks, open_actor, save_figure
+from trainer.evaluation.sample_sheets import EXTREMES, EYES, FILM_CELL, choose_stretch, show_edits
 
 
 @pytest.fixture
@@ -64,20 +67,52 @@ def test_points_that_were_moved_are_red() -> None:
     assert not ((unmoved[..., 0] > 150) & (unmoved[..., 1] < 90)).any()
 
 
-def test_two_targets_give_four_panels(data_dir: Path) -> None:
+def test_two_targets_drive_one_another(data_dir: Path) -> None:
     assert draw(data_dir, "--targets", "ada", "bob") == 0
-    with Image.open(data_dir.parent / "docs" / "samples.jpg") as figure:
+    out = data_dir.parent / "docs"
+    names = {"held-out", "sliders", "eyes", "extremes", "reenactment", "converter"}
+    assert {path.stem for path in out.glob("*.jpg")} == names
+    with Image.open(out / "held-out.jpg") as figure:
         assert figure.format == "JPEG"
         assert figure.width > 2 * len(COLUMNS) * CELL
-        assert figure.height > 2 * 3 * CELL
-
-
-def test_one_target_gives_one_panel(data_dir: Path) -> None:
-    assert draw(data_dir, "--targets", "ada") == 0
-    with Image.open(data_dir.parent / "docs" / "samples.jpg") as figure:
         assert 3 * CELL < figure.height < 4 * CELL
-    # nobody else drives, and there is no photo: nothing to compare or to reenact
-    assert {path.stem for path in (data_dir.parent / "docs").iterdir()} == {"samples", "edits", "extremes"}
+    with Image.open(out / "driven.webp") as film:
+        assert film.size == (4 * FILM_CELL, FILM_CELL)
+        assert film.n_frames > 1
+
+
+def test_one_target_alone_is_driven_by_nobody(data_dir: Path) -> None:
+    assert draw(data_dir, "--targets", "ada") == 0
+    assert {path.name for path in (data_dir.parent / "docs").iterdir()} == {
+        *("held-out.jpg", "sliders.jpg", "eyes.jpg", "extremes.jpg")
+    }
+
+
+def test_a_shut_eye_and_a_turned_head_reach_the_networks(data_dir: Path) -> None:
+    actor = open_actor("ada", FrameDataset(data_dir / "ada"), data_dir.parent / "models")
+    seen: list[Points] = []
+
+    def generate(points: Points) -> NDArray[np.float32]:
+        seen.extend(points)
+        return np.zeros((len(points), 3, CELL, CELL), np.float32)
+
+    actor.animator.generator = generate
+    panel = show_edits(actor, {"wink": EYES["right eye shut"], "turned": EXTREMES["35° left"]})
+    assert panel.columns == ["wink", "turned"]
+    wink, turned = (measure_expression(points, IBUG68) for points in seen)
+    assert wink["right_eye"] == pytest.approx(0, abs=1e-5)
+    assert wink["left_eye"] > 0.05
+    assert turned["yaw"] < wink["yaw"] - 0.1
+
+
+def test_the_film_shows_where_the_face_does_most(data_dir: Path) -> None:
+    dataset = FrameDataset(data_dir / "ada")
+    test = dataset.indices("test")
+    lower = list(IBUG68.openings["mouth"][1])
+    dataset.arrays["landmarks"][np.ix_(test[-2:], lower, [1])] += 0.1
+    first, last = choose_stretch(dataset, 2)
+    assert last - first == 2  # 80 ms at 25 frames a second
+    assert first < len(test) - 2 <= last
 
 
 def test_a_missing_bundle_is_named(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
