@@ -8,7 +8,7 @@ from trainer.errors import RecordError
 from trainer.evaluation.drivers import KEPT
 from trainer.evaluation.report import open_templates, write_text
 from trainer.evaluation.results import Evaluation, Figure, hash_bundle, name_metric, to_measured
-from trainer.evaluation.tables import build_brief, build_summary, build_targets, format_markdown
+from trainer.evaluation.tables import build_brief, build_targets, format_markdown
 
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
 RECORDED = ("landmarkgan", "calibrated")
@@ -63,23 +63,15 @@ def list_recorded(evaluation: Evaluation, target: str) -> list[Figure]:
 
 
 def format_brief(evaluation: Evaluation) -> str:
-    """The README's two tables: all systems in the mean over the pairs, and each target."""
-    return "\n\n".join(
-        [
-            format_markdown(build_summary(evaluation), corner="mean over every pair of driver and target"),
-            format_markdown(build_targets(evaluation, list(evaluation.bundles), brief=True), corner="LandmarkGAN"),
-            describe_frames(evaluation),
-        ]
-    )
+    """The README's table: each target's own test frames, made again."""
+    table = build_targets(evaluation, list(evaluation.bundles), brief=True)
+    return f"{format_markdown(table, corner='held-out frames')}\n\n{describe_frames(evaluation)}"
 
 
 def describe_frames(evaluation: Evaluation) -> str:
     """How many frames the figures are of, as a sentence."""
     counts = [f"{each.frames} of {each.of} of {each.display_name}" for each in evaluation.drivers.values()]
-    return (
-        f"Test frames: {', '.join(counts)}; {evaluation.stills} faces on photos. In brackets: 95 % intervals. Mouth, "
-        "eye, brows and yaw are rank correlations of driver and result where the driver moves."
-    )
+    return f"Test frames: {', '.join(counts)}. In brackets: 95 % intervals."
 
 
 def fill(path: Path, text: str) -> str:
