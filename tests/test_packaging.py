@@ -164,6 +164,10 @@ def test_make_train_passes_its_variables_on() -> None:
     assert "-m torch.distributed.run --standalone --nproc-per-node='2' -m trainer train --target 'me'" in shared
 
 
+def test_make_study_names_what_the_command_knows() -> None:
+    assert "-m trainer study --target me" in plan_make("study", "ARGS=--target me")
+
+
 def test_serving_installs_no_trainer_extra() -> None:
     plan = plan_make("--always-make", "serve")
     install = next(line for line in plan.splitlines() if "pip install" in line)

@@ -8,7 +8,7 @@ LandmarkGANError
     ├── TooFewFramesError   media with too little of the target's face in it
     ├── TargetError         a target that can't be trained with what is there
     ├── ConfigError         a field of the recipe that is none, or can't have the value given
-    ├── DeviceError         a CUDA that was asked for and is not there
+    ├── DeviceError         a CUDA that was named and is not there
     ├── DistributedError      processes that can't share the training: too many for its batches or for the GPUs
     ├── CheckpointError     a checkpoint that is damaged or of another configuration
     ├── ServiceError        a service that did not start, or did not answer as it should, while it was measured
@@ -50,7 +50,7 @@ class ConfigError(TrainerError):
 
 
 class DeviceError(TrainerError):
-    """A device that was asked for and is not there."""
+    """A device that was named and is not there."""
 
 
 class DistributedError(TrainerError):

@@ -84,7 +84,7 @@ class SynthesizeRequest(PictureOptions):
     )
     units: Units = Field(
         default="any",
-        description="crop: landmarks in the target's crop units, where scale and place are asked for too.",
+        description="crop: landmarks in the target's crop units, where scale and place count.",
     )
     source_neutral: Faces | None = Field(default=None, description=NEUTRAL_TEXT)
 
@@ -177,7 +177,7 @@ class FaceOut(BaseModel):
 
 
 class SynthesisOut(BaseModel):
-    """The answer of /synthesize and /reenact where JSON is asked for."""
+    """The answer of /synthesize and /reenact as JSON."""
 
     target: str
     bundle: str = Field(description="SHA-256 of the bundle that made it.")

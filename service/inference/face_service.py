@@ -144,7 +144,7 @@ class FaceService:
         self._uploads.shutdown()
 
     def find_target(self, name: str | None) -> Target:
-        """The target asked for, or the default. Raises UnnamedTargetError, UnknownTargetError, DamagedTargetError."""
+        """The target named, or the default. Raises UnnamedTargetError, UnknownTargetError, DamagedTargetError."""
         wanted = name or self.settings.default_target
         if wanted is None:
             known = ", ".join(self.catalogue.targets) or "none"
@@ -167,7 +167,7 @@ class FaceService:
         LandmarksError, OptionError, the errors of `find_target` and QueueFullError.
         """
         if source_neutral is not None and not convert:
-            raise OptionError("A neutral shape serves the conversion, which was not asked for.", CONVERT_OR_NEUTRAL)
+            raise OptionError("A neutral shape serves the conversion, which is switched off.", CONVERT_OR_NEUTRAL)
         target = self.find_target(target_id)
         placed = place_landmarks(landmarks, scheme, target.manifest, units)
         neutral = None if source_neutral is None else place_neutral(source_neutral, target.manifest)
@@ -236,7 +236,7 @@ class FaceService:
         )
 
     def finish_face(self, picture: Image8, target: Target, output: Output) -> tuple[bytes, int, int]:
-        """A square face at the size asked for -> bytes, marked as synthetic, width, height. Blocks."""
+        """A square face at the size wanted -> bytes, marked as synthetic, width, height. Blocks."""
         sized = resize_picture(picture, output.size or picture.shape[0])
         return self._encode(sized, Origin.of(target), output)
 

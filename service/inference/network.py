@@ -1,4 +1,4 @@
-"""Networks in ONNX Runtime: opened from bytes alone, on the device that is asked for."""
+"""Networks in ONNX Runtime: opened from bytes alone, on the device that is named."""
 
 import tempfile
 from typing import Protocol

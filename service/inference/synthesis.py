@@ -32,7 +32,7 @@ def place_landmarks(landmarks: ArrayLike, scheme: str | None, manifest: BundleMa
     """Landmarks of any scheme that converts to the target's. Raises LandmarksError.
 
     `scheme` None: guessed from the count. `units` "any": of any scale and place, which the target's crop rule takes
-    away; "crop": in the target's crop units, where scale and place are part of what is asked for.
+    away; "crop": in the target's crop units, where scale and place count.
     """
     count = len(landmarks) if isinstance(landmarks, Sequence | np.ndarray) else 0
     source = get_scheme(scheme) if scheme is not None else guess_scheme(count)

@@ -13,7 +13,7 @@ DETECTOR_NAMES = ("mesh", "fan", "hourglass")
 def load_detector(name: str, models_dir: Path, threads: int = 2) -> LandmarkDetector:
     """Load the detector called `name`; those of `mesh` and `hourglass` are in folders of `models_dir`.
 
-    `threads` bounds the CPU threads inside one call. Raises `DetectorUnavailableError`. Only the detector asked for is
+    `threads` bounds the CPU threads inside one call. Raises `DetectorUnavailableError`. Only the detector named is
     imported.
     """
     if name == "mesh":

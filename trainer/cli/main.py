@@ -149,7 +149,7 @@ def run_train(options: argparse.Namespace) -> None:
 
 
 def prepare_target(options: argparse.Namespace) -> DatasetManifest:
-    """The dataset that `train` is asked for, prepared from the media named, or found. Raises TargetError."""
+    """The dataset to train on, prepared from the media named, or found. Raises TargetError."""
     target: str = options.target
     if not re.fullmatch(TARGET_PATTERN, target) or target.endswith(QUICK_SUFFIX):
         raise TargetError(

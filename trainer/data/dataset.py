@@ -91,7 +91,7 @@ class DatasetManifest(_Frozen):
 
 
 class FrameDataset:
-    """A prepared dataset, read. The crops stay on disk; `crops(split)` copies only what it is asked for."""
+    """A prepared dataset, read. The crops stay on disk; `crops(split)` copies only that split."""
 
     def __init__(self, folder: Path) -> None:
         """Open ``data/<target>``. Raises DatasetError where it is missing, damaged or of another layout."""

@@ -24,7 +24,7 @@ EDGE_POINTS = 5
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture that is asked for.
+    """One picture to be made.
 
     `name` is its place in a folder, without a suffix. `landmarks` (N, 2) are the driver's, of any scale and place, and
     `neutral` its neutral shape, where it is known. `still` is the photo that the driver's face is on, if it is on one.

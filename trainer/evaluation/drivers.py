@@ -81,7 +81,7 @@ class Still:
     scheme: Scheme
 
 
-def open_clip(dataset: FrameDataset, eyes: FaceAnalyzer, every: int | None) -> Clip:
+def open_clip(dataset: FrameDataset, analyzer: FaceAnalyzer, every: int | None) -> Clip:
     """Choose a driver's frames: one test frame in `every`, or so many that MOST_FRAMES at most remain.
 
     Where the dataset has no training frames its first half tells the neutral shape, and only the second half counts.
@@ -95,13 +95,13 @@ def open_clip(dataset: FrameDataset, eyes: FaceAnalyzer, every: int | None) -> C
     stride = every or -(-len(test) // MOST_FRAMES)
     rows = test[::stride]
     own, stretches = dataset.arrays["landmarks"], dataset.arrays["source"].astype(np.int64)
-    seen = get_scheme(eyes.scheme)
+    seen = get_scheme(analyzer.scheme)
     units = convert_scheme(own, dataset.scheme, seen)
     crops = np.stack([np.asarray(dataset.all_crops[row]) for row in rows])
     rate = next((source.fps for source in dataset.manifest.sources if source.fps is not None), None)
     second = 1 if rate is None else max(1, round(BLOCK_SECONDS * rate / dataset.manifest.every))
     kept = measure_kept(own[:1], dataset.scheme)  # pupils that were never seen are not measured
-    noise = measure_noise(crops, units[rows], eyes)
+    noise = measure_noise(crops, units[rows], analyzer)
     moving = find_moving(measure_kept(units[test], seen), stretches[test], second, noise)
     return Clip(
         name=dataset.manifest.target,
@@ -129,17 +129,17 @@ def measure_kept(points: Points, scheme: Scheme) -> Measures:
     return {name: measured[name] for name in KEPT if name in measured}
 
 
-def measure_noise(crops: Image8, units: Points, eyes: FaceAnalyzer) -> Mapping[str, float]:
+def measure_noise(crops: Image8, units: Points, analyzer: FaceAnalyzer) -> Mapping[str, float]:
     """The detector's noise in each measure: how differently it sees a frame and that frame's crop.
 
     The standard deviation of a normal distribution with the differences' median absolute deviation.
     """
     with ThreadPoolExecutor(count_workers()) as threads:
-        found = [sight.landmarks for sight in threads.map(eyes.look, crops)]
+        found = [observation.landmarks for observation in threads.map(analyzer.look, crops)]
     there = np.array([each is not None for each in found])
     if not there.any():
         return dict.fromkeys(KEPT, 0.0)
-    scheme = get_scheme(eyes.scheme)
+    scheme = get_scheme(analyzer.scheme)
     seen = measure_kept(np.stack([each for each in found if each is not None]), scheme)
     known = measure_kept(units[there], scheme)
     differences = {name: seen[name] - known[name] for name in seen}

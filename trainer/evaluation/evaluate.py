@@ -1,6 +1,6 @@
 """Measure bundles and what they are compared with, through the HTTP API, on frames and faces that no training saw.
 
-Every system goes through the same trials on the same frames (trials.py) and is judged by the same eyes (eyes.py).
+Every system goes through the same protocols on the same frames and is measured by the same analyzer.
 """
 
 import platform
@@ -29,8 +29,8 @@ from trainer.evaluation.protocols import (
     can_drive,
     try_cross,
     try_cycle,
-    try_filmed,
     try_own,
+    try_real,
     try_second,
     try_stills,
 )
@@ -41,13 +41,13 @@ Shown = dict[tuple[str, str, str], Sequence[Image8]]
 """The pictures that the report shows, by system, driver and target."""
 
 STRANGERS = "strangers"
-FILMED = "filmed"
+REAL = "real"
 GAIN = "gain"
 """A row of differences: what the converter brings."""
 
 MEASURED_WITH = ("dlib-bin", "numpy", "onnxruntime", "scikit-image", "scipy")
 LABELS = {
-    FILMED: "filmed frames",
+    REAL: "real frames",
     "landmarkgan": "LandmarkGAN",
     "calibrated": "LandmarkGAN, calibrated",
     "unconverted": "without the converter",
@@ -120,20 +120,20 @@ def evaluate(
     `every` takes one test frame in so many; None: as many as are usual. `previous` is a checkout of an earlier
     revision, whose own service and bundles are a row of their own; `scored` are folders of pictures that other
     programs made. With the figures comes what they were measured on, and pictures to show. Raises DatasetError where
-    no dataset is prepared, and the errors of the service and the eyes.
+    no dataset is prepared, and the errors of the service and the analyzer.
     """
     with ExitStack() as stack:
-        eyes = stack.enter_context(open_face_analyzer(models_dir))
-        material = gather_material(data_dir, models_dir, every, eyes)
+        analyzer = stack.enter_context(open_face_analyzer(models_dir))
+        material = gather_material(data_dir, models_dir, every, analyzer)
         systems = stack.enter_context(open_systems(models_dir, material, previous, scored or {}))
         results = Results()
         for target in material.manifests:
-            results.add(FILMED, "own", target, target, try_filmed(material.clips[target], eyes, material.identity))
-        readable = {name: try_second(clip, eyes) for name, clip in material.clips.items()}
+            results.add(REAL, "own", target, target, try_real(material.clips[target], analyzer, material.identity))
+        readable = {name: try_second(clip, analyzer) for name, clip in material.clips.items()}
         for driver, target in material.list_pairs():
-            results.add(FILMED, "cross", driver, target, readable[driver])
+            results.add(REAL, "cross", driver, target, readable[driver])
         for system in systems:
-            run_trials(system, material, eyes, results)
+            run_trials(system, material, analyzer, results)
         results.subtract("landmarkgan", "unconverted", GAIN)
     notes = () if previous else ("The previous release was not measured: no checkout of it was given (`--previous`).",)
     names = [system.name for system in systems]
@@ -141,21 +141,21 @@ def evaluate(
     return describe(material, names, notes, results.list_figures()), material, results.shown
 
 
-def gather_material(data_dir: Path, models_dir: Path, every: int | None, eyes: FaceAnalyzer) -> Material:
+def gather_material(data_dir: Path, models_dir: Path, every: int | None, analyzer: FaceAnalyzer) -> Material:
     """Everything that the trials need of the disk."""
     manifests = find_bundles(data_dir, models_dir)
     datasets = {name: FrameDataset(data_dir / name) for name in list_datasets(data_dir)}
-    clips = {name: open_clip(each, eyes, every) for name, each in datasets.items() if len(each.indices("test"))}
+    clips = {name: open_clip(each, analyzer, every) for name, each in datasets.items() if len(each.indices("test"))}
     stills = find_stills(data_dir / "media" / "faces", load_detector(DETECTOR, models_dir))
     some = next(iter(manifests.values()))
     crops, descriptors = [], []
     for still in stills:
         crop = find_crop(still.landmarks, some.crop)
         crops.append(cut_crop(still.picture, crop, some.image_size))
-        descriptors.append(eyes.look(crops[-1], crop.to_unit(still.landmarks)).descriptor)
+        descriptors.append(analyzer.look(crops[-1], crop.to_unit(still.landmarks)).descriptor)
     references = {name: read_reference(manifest, models_dir) for name, manifest in manifests.items()}
     targets = {
-        name: eyes.look(references[name], np.array(manifest.neutral, np.float32)).descriptor
+        name: analyzer.look(references[name], np.array(manifest.neutral, np.float32)).descriptor
         for name, manifest in manifests.items()
     }
     identity = Identity(
@@ -204,7 +204,7 @@ def open_systems(
         yield systems
 
 
-def run_trials(system: System, material: Material, eyes: FaceAnalyzer, results: Results) -> None:
+def run_trials(system: System, material: Material, analyzer: FaceAnalyzer, results: Results) -> None:
     """All trials of one system; its figures and pictures are added to the results."""
     means: dict[tuple[Task, str], list[Estimate]] = {}
 
@@ -214,18 +214,19 @@ def run_trials(system: System, material: Material, eyes: FaceAnalyzer, results: 
             means.setdefault((task, name), []).append(each)
 
     for target in material.manifests:
-        add("own", target, target, try_own(system, material.clips[target], eyes))
+        add("own", target, target, try_own(system, material.clips[target], analyzer))
     for driver, target in material.list_pairs():
         clip, manifest = material.clips[driver], material.manifests[target]
-        crossed = try_cross(system, clip, manifest, eyes, material.identity)
+        crossed = try_cross(system, clip, manifest, analyzer, material.identity)
         add("cross", driver, target, crossed.figures)
         results.shown[system.name, driver, target] = crossed.shown
         if driver in material.manifests:
             back = material.manifests[driver]
-            add("cycle", driver, target, try_cycle(system, clip, material.clips[target], crossed.sights, back, eyes))
+            cycled = try_cycle(system, clip, material.clips[target], crossed.observations, back, analyzer)
+            add("cycle", driver, target, cycled)
     for target, manifest in material.manifests.items():
         if not system.needs_neutral:  # a single photo does not tell one
-            figures, pictures = try_stills(system, material.stills, manifest, eyes, material.identity)
+            figures, pictures = try_stills(system, material.stills, manifest, analyzer, material.identity)
             add("stills", STRANGERS, target, figures)
             results.shown[system.name, STRANGERS, target] = pictures
     for (task, name), estimates in means.items():
@@ -236,7 +237,7 @@ def describe(
     material: Material, systems: Sequence[str], notes: tuple[str, ...], figures: Sequence[Figure]
 ) -> Evaluation:
     """The evaluation with all that its figures hang on."""
-    names = [FILMED, *systems]
+    names = [REAL, *systems]
     return Evaluation(
         systems={name: LABELS.get(name, name) for name in names},
         bundles={name: hash_bundle(manifest) for name, manifest in material.manifests.items()},

@@ -28,7 +28,7 @@ DETECTOR = "mesh"
 class Observation:
     """What is seen in a picture: the largest face's landmarks (N, 2) in crop units, where there is one.
 
-    `descriptor` (128,) of the face, where it was asked for: at these landmarks, or where a face was expected. `second`
+    `descriptor` (128,) of the face, where one was wanted: at these landmarks, or where a face was expected. `second`
     (68, 2) are the landmarks that another reader finds there, in crop units.
     """
 

@@ -44,7 +44,7 @@ class Crossed:
     """What the trial `cross` leaves: its figures, what was seen in each picture, and the pictures to be shown."""
 
     figures: Estimates
-    sights: Sequence[Observation]
+    observations: Sequence[Observation]
     shown: Sequence[Image8]
 
 
@@ -53,13 +53,13 @@ def can_drive(clip: Clip, manifest: BundleManifest) -> bool:
     return _fits(clip.scheme, get_scheme(manifest.scheme))
 
 
-def try_own(system: System, clip: Clip, eyes: FaceAnalyzer) -> Estimates:
+def try_own(system: System, clip: Clip, analyzer: FaceAnalyzer) -> Estimates:
     """The target made from its own test frames against these; empty where the system has no such pictures."""
     shots = list_own(clip)
-    scheme = get_scheme(eyes.scheme)
+    scheme = get_scheme(analyzer.scheme)
 
     def judge(index: int, made: Image8) -> dict[str, float]:
-        found = eyes.look(made).landmarks
+        found = analyzer.look(made).landmarks
         row = compare_pictures(made, clip.crops[index], clip.units[index]) | {"face_found": float(found is not None)}
         if found is not None:
             row["landmark_error"] = measure_landmark_error(found, clip.units[index], scheme)
@@ -68,51 +68,54 @@ def try_own(system: System, clip: Clip, eyes: FaceAnalyzer) -> Estimates:
     return _average(_run(system, shots, judge), clip.timeline)
 
 
-def try_filmed(clip: Clip, eyes: FaceAnalyzer, identity: Identity) -> Estimates:
-    """What the filmed frames themselves come out at: no system can be told to be better."""
-    scheme = get_scheme(eyes.scheme)
+def try_real(clip: Clip, analyzer: FaceAnalyzer, identity: Identity) -> Estimates:
+    """What the real frames themselves come out at: no system can be told to be better."""
+    scheme = get_scheme(analyzer.scheme)
 
     def judge(index: int) -> dict[str, float]:
-        sight = eyes.look(clip.crops[index], clip.units[index])
-        row = {"face_found": float(sight.landmarks is not None)}
-        if sight.landmarks is not None:
-            row["landmark_error"] = measure_landmark_error(sight.landmarks, clip.units[index], scheme)
-        if sight.descriptor is not None and clip.name in identity.targets:
-            row["id"] = float(np.linalg.norm(sight.descriptor - identity.targets[clip.name]))
+        observation = analyzer.look(clip.crops[index], clip.units[index])
+        row = {"face_found": float(observation.landmarks is not None)}
+        if observation.landmarks is not None:
+            row["landmark_error"] = measure_landmark_error(observation.landmarks, clip.units[index], scheme)
+        if observation.descriptor is not None and clip.name in identity.targets:
+            row["id"] = float(np.linalg.norm(observation.descriptor - identity.targets[clip.name]))
         return row
 
     with ThreadPoolExecutor(count_workers()) as threads:
         return _average(list(threads.map(judge, range(len(clip)))), clip.timeline)
 
 
-def try_cross(system: System, clip: Clip, manifest: BundleManifest, eyes: FaceAnalyzer, identity: Identity) -> Crossed:
-    """The target made from another person's test frames; `sights` is empty where the system has no such pictures."""
+def try_cross(
+    system: System, clip: Clip, manifest: BundleManifest, analyzer: FaceAnalyzer, identity: Identity
+) -> Crossed:
+    """The target made from another person's test frames; no `observations` where the system has no such pictures."""
     target = manifest.target
     place = np.array(manifest.neutral, np.float32)
     columns = choose_frames(clip.measures)
 
     def judge(index: int, made: Image8) -> tuple[Observation, Image8 | None]:
-        return eyes.look(made, place), made if index in columns else None
+        return analyzer.look(made, place), made if index in columns else None
 
     seen = _run(system, list_cross(clip, target), judge)
     if not seen:
         return Crossed({}, [], [])
-    sights = [sight for sight, _ in seen]
-    rows = [{"face_found": float(sight.landmarks is not None)} for sight in sights]
-    for row, sight in zip(rows, sights, strict=True):
-        if sight.descriptor is not None:
-            row["id"] = float(np.linalg.norm(sight.descriptor - identity.targets[target]))
-        if sight.landmarks is not None:
+    observations = [observation for observation, _ in seen]
+    rows = [{"face_found": float(observation.landmarks is not None)} for observation in observations]
+    for row, observation in zip(rows, observations, strict=True):
+        if observation.descriptor is not None:
+            row["id"] = float(np.linalg.norm(observation.descriptor - identity.targets[target]))
+        if observation.landmarks is not None:
             row |= {
-                name: float(value) for name, value in measure_kept(sight.landmarks, get_scheme(eyes.scheme)).items()
+                name: float(value)
+                for name, value in measure_kept(observation.landmarks, get_scheme(analyzer.scheme)).items()
             }
     series = collect(rows)
     means = {name: estimate_mean(series[name], clip.timeline) for name in ("face_found", "id") if name in series}
     figures = {name: each for name, each in means.items() if each is not None}
     kept = estimate_kept(clip, {name: series[name] for name in clip.measures if name in series})
     return Crossed(
-        figures | kept | estimate_second(clip, sights),
-        sights,
+        figures | kept | estimate_second(clip, observations),
+        observations,
         [picture for column in columns if (picture := seen[column][1]) is not None],
     )
 
@@ -128,15 +131,15 @@ def estimate_kept(clip: Clip, found: Mapping[str, NDArray[np.float64]]) -> Estim
     return figures
 
 
-def try_second(clip: Clip, eyes: FaceAnalyzer) -> Estimates:
+def try_second(clip: Clip, analyzer: FaceAnalyzer) -> Estimates:
     """What the second reader makes of the driver's own frames: how well it reads the driver at all."""
     with ThreadPoolExecutor(count_workers()) as threads:
-        return estimate_second(clip, list(threads.map(eyes.look, clip.crops, clip.units)))
+        return estimate_second(clip, list(threads.map(analyzer.look, clip.crops, clip.units)))
 
 
-def estimate_second(clip: Clip, sights: Sequence[Observation]) -> Estimates:
+def estimate_second(clip: Clip, observations: Sequence[Observation]) -> Estimates:
     """Rank correlation of each measure, driver against what the second reader finds, over all frames."""
-    rows = [{} if sight.second is None else dict(measure_kept(sight.second, IBUG68)) for sight in sights]
+    rows = [{} if each.second is None else dict(measure_kept(each.second, IBUG68)) for each in observations]
     series = collect([{name: float(value) for name, value in row.items()} for row in rows])
     estimates = {
         name: estimate_rank_correlation(clip.measures[name], values, clip.timeline) for name, values in series.items()
@@ -145,25 +148,30 @@ def estimate_second(clip: Clip, sights: Sequence[Observation]) -> Estimates:
 
 
 def try_cycle(
-    system: System, clip: Clip, other: Clip, sights: Sequence[Observation], driver: BundleManifest, eyes: FaceAnalyzer
+    system: System,
+    clip: Clip,
+    other: Clip,
+    observations: Sequence[Observation],
+    driver: BundleManifest,
+    analyzer: FaceAnalyzer,
 ) -> Estimates:
     """The driver made from what was seen in the target made of it, against the frame it all began with.
 
     `other` is the target's own clip, whose neutral shape the second way starts from. A face that was not found again
     counts in `face_found` alone.
     """
-    if not sights or not _fits(get_scheme(eyes.scheme), get_scheme(driver.scheme)):
+    if not observations or not _fits(get_scheme(analyzer.scheme), get_scheme(driver.scheme)):
         return {}
-    wanted = [index for index, sight in enumerate(sights) if sight.landmarks is not None]
+    wanted = [index for index, observation in enumerate(observations) if observation.landmarks is not None]
     shots = [
         Shot(name, driver.target, landmarks, neutral=other.neutral)
-        for name, sight in zip(name_frames("cycle", clip, other.name), sights, strict=True)
-        if (landmarks := sight.landmarks) is not None
+        for name, observation in zip(name_frames("cycle", clip, other.name), observations, strict=True)
+        if (landmarks := observation.landmarks) is not None
     ]
 
     def judge(number: int, made: Image8) -> dict[str, float]:
         index = wanted[number]
-        found = eyes.look(made).landmarks
+        found = analyzer.look(made).landmarks
         box = find_box(clip.units[index], len(made))
         ssim = map_ssim(made, clip.crops[index])
         row = {
@@ -176,27 +184,27 @@ def try_cycle(
         return row
 
     judged = _run(system, shots, judge)
-    rows: list[dict[str, float]] = [{"face_found": 0.0} for _ in sights]
+    rows: list[dict[str, float]] = [{"face_found": 0.0} for _ in observations]
     for index, row in zip(wanted, judged, strict=False):
         rows[index] = row
     return _average(rows, clip.timeline) if judged else {}
 
 
 def try_stills(
-    system: System, stills: Sequence[Still], manifest: BundleManifest, eyes: FaceAnalyzer, identity: Identity
+    system: System, stills: Sequence[Still], manifest: BundleManifest, analyzer: FaceAnalyzer, identity: Identity
 ) -> tuple[Estimates, Sequence[Image8]]:
     """The target made from photos of strangers: is it nearer to the target's reference than to the stranger?"""
     target = manifest.target
     place = np.array(manifest.neutral, np.float32)
 
     def judge(index: int, made: Image8) -> tuple[dict[str, float], Image8]:
-        sight = eyes.look(made, place)
-        row = {"face_found": float(sight.landmarks is not None)}
-        if sight.descriptor is not None:
-            row["id"] = float(np.linalg.norm(sight.descriptor - identity.targets[target]))
+        observation = analyzer.look(made, place)
+        row = {"face_found": float(observation.landmarks is not None)}
+        if observation.descriptor is not None:
+            row["id"] = float(np.linalg.norm(observation.descriptor - identity.targets[target]))
             stranger = identity.stills[index]
             if stranger is not None:
-                row["id_to_source"] = float(np.linalg.norm(sight.descriptor - stranger))
+                row["id_to_source"] = float(np.linalg.norm(observation.descriptor - stranger))
                 row["nearer_target"] = float(row["id"] < row["id_to_source"])
         return row, made
 

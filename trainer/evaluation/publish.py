@@ -24,14 +24,14 @@ def record(evaluation: Evaluation, models_dir: Path, folder: Path) -> list[Path]
     The documents have a place for them, between BEGIN and END; one that is not there is left out. Raises RecordError,
     before anything is written, where a document has lost its place, or a bundle is another by now than was measured.
     """
+    manifests = [read_measured(evaluation, target, models_dir) for target in evaluation.bundles]
     texts = {
-        folder / "README.md": format_brief(evaluation),
+        folder / "README.md": format_brief(evaluation, manifests),
         folder / "docs" / "evaluation.md": "\n\n".join(
             f"### {table.title}\n\n{table.note}\n\n{format_markdown(table)}" for table in build_brief(evaluation)
         ),
     }
     filled = {path: fill(path, text) for path, text in texts.items() if path.exists()}
-    manifests = [read_measured(evaluation, target, models_dir) for target in evaluation.bundles]
     for manifest in manifests:
         target = manifest.target
         metrics = {name_metric(each): to_measured(each) for each in list_recorded(evaluation, target)}
@@ -62,10 +62,18 @@ def list_recorded(evaluation: Evaluation, target: str) -> list[Figure]:
     return [each for each in evaluation.figures if each.target == target and each.system in RECORDED]
 
 
-def format_brief(evaluation: Evaluation) -> str:
+def format_brief(evaluation: Evaluation, manifests: Sequence[BundleManifest]) -> str:
     """The README's table: each target's own test frames, made again."""
     table = build_targets(evaluation, list(evaluation.bundles), brief=True)
-    return f"{format_markdown(table, corner='held-out frames')}\n\n{describe_frames(evaluation)}"
+    text = f"{format_markdown(table, corner='held-out frames')}\n\n{describe_frames(evaluation)}"
+    return " ".join([text, *map(describe_run, manifests)])
+
+
+def describe_run(manifest: BundleManifest) -> str:
+    """How long a generator learned, as a sentence."""
+    if manifest.run is None:
+        return f"How long {manifest.display_name}'s generator learned was not recorded."
+    return f"{manifest.display_name}'s generator learned for {max(1, round(manifest.run.seconds / 60))} min."
 
 
 def describe_frames(evaluation: Evaluation) -> str:

@@ -94,7 +94,7 @@ def draw_grids(
             title, columns = title + "strangers", [""] * len(some)
         else:
             clip = material.clips[driver]
-            rows = {"filmed": [clip.crops[index] for index in choose_frames(clip.measures)]} | rows
+            rows = {"real": [clip.crops[index] for index in choose_frames(clip.measures)]} | rows
             title, columns = title + clip.display_name, name_columns()
         cells = np.stack([[fit_cells(picture[None])[0] for picture in row] for row in rows.values()])
         grids[title] = lay_out([Panel(title, columns, list(rows), cells)])

@@ -1,8 +1,8 @@
 """Learn Omega, the differentiable landmark detector, from the faces at hand and the landmarks they come with.
 
-Few people's faces are at hand, and Omega is to read faces that nobody filmed: each step bends some of them to other
+Few people's faces are at hand, and Omega is to read faces that are in no footage: each step warps some of them to other
 people's shapes, and shows all of them as other cameras would. The last steps show them as Theta makes them, upright and
-clear, and ask besides how far lips and lids stand apart: by a pixel or two, which is what tells a shut mouth from one
+clear, and weigh besides how far lips and lids stand apart: by a pixel or two, which is what tells a shut mouth from one
 that is about to speak.
 """
 
@@ -117,24 +117,24 @@ def make_schedule(
 def draw_faces(
     faces: Sequence[LabelledFaces], scheme: Scheme, config: DetectorTraining, retarget: Retarget, fine: bool
 ) -> tuple[Tensor, Tensor]:
-    """Pictures (B, 3, H, W) and landmarks (B, N, 2): as filmed or reshaped, then as another camera sees them."""
+    """Pictures (B, 3, H, W) and landmarks (B, N, 2): as they are or reshaped, then as another camera sees them."""
     shares = torch.randint(len(faces), (config.batch,)).bincount(minlength=len(faces)).tolist()
     pictures, landmarks = [], []
     for each, count in zip(faces, shares, strict=True):
         if not count:
             continue
         chosen = torch.randint(len(each.landmarks), (count,)).tolist()
-        filmed = each.landmarks[chosen]  # (n, N, 2)
+        original = each.landmarks[chosen]  # (n, N, 2)
         shown = torch.from_numpy(to_network(np.stack([each.crops[index] for index in chosen])))
-        bent = int((torch.rand(count) < config.reshaped).sum())
-        if bent:
-            acted = exaggerate(filmed[:bent], each.neutral, retarget, spread=0.4)
-            stranger = retarget.vary(each.neutral.expand(bent, -1, -1))
+        warped = int((torch.rand(count) < config.reshaped).sum())
+        if warped:
+            acted = exaggerate(original[:warped], each.neutral, retarget, spread=0.4)
+            stranger = retarget.vary(each.neutral.expand(warped, -1, -1))
             wanted = retarget.move(acted, each.neutral, stranger)
-            shown[:bent] = warp_pictures(shown[:bent], filmed[:bent], wanted)
-            filmed = torch.cat([wanted, filmed[bent:]])
+            shown[:warped] = warp_pictures(shown[:warped], original[:warped], wanted)
+            original = torch.cat([wanted, original[warped:]])
         pictures.append(shown)
-        landmarks.append(filmed)
+        landmarks.append(original)
     mirrored = mirror(torch.cat(pictures), torch.cat(landmarks), scheme.flip)
     if fine:
         return move_heads(*mirrored, roll=0.08, zoom=0.05, shift=0.01)

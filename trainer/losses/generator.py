@@ -38,7 +38,7 @@ class GuidanceDetector:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What a step's generated pictures were asked for, on the device: the batch's own landmarks first."""
+    """What a step's pictures are generated from, on the device: the batch's own landmarks first."""
 
     landmarks: Tensor  # (B + k, N, 2); the last k are other people's, converted
     pictures: Tensor  # (B, 3, H, W)

@@ -45,7 +45,7 @@ def _fill_boxes(points: Tensor, size: int) -> Tensor:
 
 
 def draw_landmark_maps(landmarks: Tensor, scheme: Scheme, begin: Tensor, side: int, size: int) -> Tensor:
-    """What is asked for, as D sees it: Gaussians about the points, (B, COUNT, side, side).
+    """The conditioning landmarks as D sees them: Gaussians about the points, (B, COUNT, side, side).
 
     Of windows of `side` pixels on pictures of `size`, which begin at pixels `begin` (B, 2).
     """

@@ -65,7 +65,7 @@ def _measure_detail(pictures: Tensor) -> Tensor:
 
 
 def i2l(found: Tensor, landmarks: Tensor, weights: Tensor | None = None) -> Tensor:
-    """L_I2L = E ||L_t - Omega(Theta_t(L_t))||_2: what Omega finds on the made picture is what was asked for (eq. 3)."""
+    """L_I2L = E ||L_t - Omega(Theta_t(L_t))||_2: Omega finds on a generated picture the landmarks it is of (eq. 3)."""
     return landmark_distance(found, landmarks, weights)
 
 

@@ -22,12 +22,12 @@ class DiscriminatorConfig(BaseModel):
     channels: tuple[int, ...] = Field(default=(48, 96, 160), min_length=1)
     spectral_norm: bool = True
     detail: bool = Field(default=True, description="Show D what a blur of 5x5 takes from the picture beside it.")
-    conditioned: bool = Field(default=True, description="Show D maps of the landmarks asked for (`losses.masks`).")
+    conditioned: bool = Field(default=True, description="Show D maps of the conditioning landmarks (`losses.masks`).")
     window: int = Field(default=128, ge=16, le=256, description="Pixels: side of the window on the face that D sees.")
 
 
 class PatchDiscriminator(nn.Module):
-    """D_t: a picture, and maps of the landmarks asked for -> a real-or-generated logit per patch.
+    """D_t: a picture, and maps of the conditioning landmarks -> a real-or-generated logit per patch.
 
     Stride-2 convolutions: with three of them logits are an eighth of the picture's size, each of a patch of 38 pixels.
     """

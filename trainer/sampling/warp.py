@@ -1,4 +1,4 @@
-"""Frames bent to landmarks that were never filmed, so that Theta meets them before a stranger's face brings them.
+"""Frames warped to landmarks that are in no footage, so that Omega reads faces of nobody.
 
 A thin-plate spline takes the picture along with the points: an open mouth opens wider, a brow rises further. What lies
 far from the face stays where it is.
@@ -31,7 +31,7 @@ def warp_pictures(pictures: Tensor, landmarks: Tensor, wanted: Tensor) -> Tensor
     smooth = F.interpolate(field, size=(size, size), mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
     axis = (torch.arange(size) + 0.5) / size
     place = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1) + smooth  # (B, H, W, 2) in crop units
-    # Bilinear samples would soften what Theta learns sharpness from.
+    # Bilinear samples would soften the picture.
     warped: Tensor = F.grid_sample(pictures, place * 2 - 1, mode="bicubic", padding_mode="border", align_corners=False)
     return warped.clamp(0, 1)
 

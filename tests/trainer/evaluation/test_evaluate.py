@@ -60,7 +60,7 @@ def test_one_command_writes_the_same_figures_everywhere(checkout: Path, capsys: 
     evaluation = Evaluation.model_validate_json((checkout / "runs" / "evaluation" / "figures.json").read_text())
     assert evaluation.drivers["zoe"].frames == 2
     systems = {"landmarkgan", "calibrated", "unconverted", "gain", "nearest", "warp"}
-    assert {each.system for each in evaluation.figures} == systems | {"filmed"}
+    assert {each.system for each in evaluation.figures} == systems | {"real"}
     assert evaluation.list_pairs("cross") == [
         ("cap", "franck"),
         ("franck", "cap"),

@@ -16,7 +16,7 @@ from trainer.errors import ScoredFolderError
 from trainer.evaluation.baselines import Shot
 from trainer.evaluation.drivers import Clip, Still, open_clip
 from trainer.evaluation.face_analyzer import Observation
-from trainer.evaluation.protocols import Identity, try_cross, try_cycle, try_filmed, try_own, try_second, try_stills
+from trainer.evaluation.protocols import Identity, try_cross, try_cycle, try_own, try_real, try_second, try_stills
 
 SIZE = 48
 
@@ -141,8 +141,8 @@ def test_without_a_face_there_is_no_landmark_error(clips: Mapping[str, Clip], me
     assert figures["psnr"].frames == 40
 
 
-def test_what_the_filmed_frames_come_out_at(clips: Mapping[str, Clip], memory: Memory) -> None:
-    figures = try_filmed(clips["ada"], memory, IDENTITY)
+def test_what_the_real_frames_come_out_at(clips: Mapping[str, Clip], memory: Memory) -> None:
+    figures = try_real(clips["ada"], memory, IDENTITY)
     assert figures["landmark_error"].value == pytest.approx(0, abs=1e-5)
     brightness = clips["ada"].crops.mean(axis=(1, 2, 3)) / 255
     assert figures["id"].value == pytest.approx(float(brightness.mean()) * np.sqrt(128), rel=1e-5)
@@ -172,9 +172,9 @@ def test_expression_is_read_a_second_time(
     assert figures["mouth"].value == pytest.approx(1, abs=0.01)
     assert figures["second_mouth"].value == pytest.approx(-1, abs=0.01)
     assert figures["second_yaw"].value == pytest.approx(1, abs=0.01)
-    filmed = try_second(clips["ada"], contrary)
-    assert filmed["second_mouth"].value == pytest.approx(-1, abs=0.01)
-    assert set(filmed) == {f"second_{name}" for name in clips["ada"].measures}
+    real = try_second(clips["ada"], contrary)
+    assert real["second_mouth"].value == pytest.approx(-1, abs=0.01)
+    assert set(real) == {f"second_{name}" for name in clips["ada"].measures}
     once = try_cross(Painter(memory), clips["ada"], bundles["bob"], memory, IDENTITY).figures
     assert not [name for name in once if name.startswith("second_")]
 
@@ -186,7 +186,7 @@ def test_the_cycle_there_and_back(
 
     def run(system: Painter) -> Mapping[str, float]:
         crossed = try_cross(system, ada, bundles["bob"], memory, IDENTITY)
-        figures = try_cycle(system, ada, bob, crossed.sights, bundles["ada"], memory)
+        figures = try_cycle(system, ada, bob, crossed.observations, bundles["ada"], memory)
         return {name: each.value for name, each in figures.items()}
 
     there_and_back = run(Painter(memory))
@@ -224,6 +224,6 @@ def test_all_pictures_or_none(clips: Mapping[str, Clip], bundles: Mapping[str, B
     assert try_own(Forgetful(memory, none=True), clips["ada"], memory) == {}
     crossed = try_cross(Forgetful(memory, none=True), clips["ada"], bundles["bob"], memory, IDENTITY)
     assert not crossed.figures
-    assert not crossed.sights
+    assert not crossed.observations
     with pytest.raises(ScoredFolderError, match=r"lacks 20 of the 40 pictures like own/ada-ada/000031\.png"):
         try_own(Forgetful(memory, none=False), clips["ada"], memory)
