@@ -1,4 +1,4 @@
-"""Who looks at the pictures made: the landmark detector and the recognition network, in as many processes as are cores.
+"""Looks at generated pictures: the landmark detector and the recognition network, in as many processes as are cores.
 
 Both take longer than making a picture does, and dlib lets no other thread of its process run meanwhile.
 """

@@ -1,4 +1,4 @@
-"""What a made picture is worth beside the real one. Pictures are ``(H, W, 3)`` uint8 RGB; each figure is defined here.
+"""What a generated picture is worth beside the real one. Pictures are ``(H, W, 3)`` uint8 RGB; figures are defined here.
 
 Box: the bounding box of the face's landmarks. Over a plain background a blurred face still scores well; in the box it
 does not. Landmarks are in crop units, in which the picture covers [0, 1] x [0, 1].
@@ -12,17 +12,17 @@ from shared.landmarks import Points, Scheme
 from shared.pixels import Image8
 
 
-def measure_psnr(made: Image8, real: Image8) -> float:
+def measure_psnr(generated: Image8, real: Image8) -> float:
     """Peak signal-to-noise ratio in dB over all pixels and channels."""
-    error = np.square(made.astype(np.float64) - real).mean()
+    error = np.square(generated.astype(np.float64) - real).mean()
     return float(10 * np.log10(255**2 / max(error, 1e-10)))
 
 
-def map_ssim(made: Image8, real: Image8) -> NDArray[np.float64]:
+def map_ssim(generated: Image8, real: Image8) -> NDArray[np.float64]:
     """SSIM of every pixel and channel, (H, W, 3), as Wang et al. (2004) define it: Gaussian window of sigma 1.5."""
     # scikit-image ships types for some functions, and none for this one.
     _, ssim = structural_similarity(  # type: ignore[no-untyped-call]
-        made,
+        generated,
         real,
         channel_axis=2,
         data_range=255,
@@ -59,14 +59,14 @@ def measure_landmark_error(found: Points, wanted: Points, scheme: Scheme) -> flo
     return 100 * measure_lmk(found, wanted)[1] / max(float(np.linalg.norm(outer[0] - outer[1])), 1e-12)
 
 
-def compare_pictures(made: Image8, real: Image8, landmarks: Points) -> dict[str, float]:
-    """Every figure of a picture made from the landmarks (N, 2) of the real one."""
+def compare_pictures(generated: Image8, real: Image8, landmarks: Points) -> dict[str, float]:
+    """Every figure of a picture generated from the landmarks (N, 2) of the real one."""
     box = find_box(landmarks, len(real))
-    ssim = map_ssim(made, real)
+    ssim = map_ssim(generated, real)
     return {
-        "psnr": measure_psnr(made, real),
-        "psnr_box": measure_psnr(made[box], real[box]),
+        "psnr": measure_psnr(generated, real),
+        "psnr_box": measure_psnr(generated[box], real[box]),
         "ssim": float(ssim.mean()),
         "ssim_box": float(ssim[box].mean()),
-        "gradient_energy_box": measure_gradient_energy(made[box]) / max(measure_gradient_energy(real[box]), 1e-12),
+        "gradient_energy_box": measure_gradient_energy(generated[box]) / max(measure_gradient_energy(real[box]), 1e-12),
     }

@@ -112,7 +112,7 @@ class ConverterLosses:
         drawn = drawn + torch.randn_like(drawn) * config.noise  # (batch, N, 2)
         frames = drawn[mine]  # (B, N, 2)
 
-        # The person as filmed: L2L, and X-L2L there and back through everybody else.
+        # The person as in the frames: L2L, and X-L2L there and back through everybody else.
         latent = model.phi(frames)
         neutral_frames = normalise_l2(self.retarget.move(frames, person.neutral, model.average))  # L', without identity
         rebuilt = model.psi[name](latent)

@@ -216,7 +216,7 @@ def update_average(averaged: nn.Module, network: nn.Module, decay: float) -> Non
 
 @torch.no_grad()
 def draw_samples(theta: nn.Module, converter: Converter, frames: TargetFrames, device: torch.device) -> Image8:
-    """Real frames, the faces made from their landmarks, and faces made from other people's converted landmarks."""
+    """Real frames, the faces generated from their landmarks, and from other people's converted landmarks."""
     chosen = np.linspace(0, len(frames.landmarks) - 1, SAMPLE_COUNT).astype(int)
     rows = [frames.crops[chosen], from_network(theta(frames.landmarks[chosen].to(device)).cpu().numpy())]
     if len(frames.foreign):

@@ -32,29 +32,29 @@ def opening_distance(points: Tensor, wanted: Tensor, scheme: Scheme) -> Tensor:
     return torch.stack(errors).mean()
 
 
-def l2i(made: Tensor, picture: Tensor, weights: Tensor | None = None) -> Tensor:
+def l2i(generated: Tensor, picture: Tensor, weights: Tensor | None = None) -> Tensor:
     """L_L2I = E ||I_t - Theta_t(L_t)||_1, as a mean over pixels (eq. 2), weighed by a map (B, 1, H, W) if given."""
-    error = (made - picture).abs()
+    error = (generated - picture).abs()
     return error.mean() if weights is None else (error * weights).mean()
 
 
-def gradient_difference(made: Tensor, picture: Tensor, weights: Tensor | None = None) -> Tensor:
+def gradient_difference(generated: Tensor, picture: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mean absolute difference of neighbouring pixels' differences, across and down (Mathieu et al. 2016; not in the
     paper), weighed by a map (B, 1, H, W) if given: an edge that is blurred costs L1 little, and this much."""
-    error = made - picture
+    error = generated - picture
     across, down = error.diff(dim=3).abs(), error.diff(dim=2).abs()
     if weights is None:
         return across.mean() + down.mean()
     return (across * weights[..., 1:]).mean() + (down * weights[..., 1:, :]).mean()
 
 
-def sharpness_difference(made: Tensor, picture: Tensor, weights: Tensor | None = None) -> Tensor:
+def sharpness_difference(generated: Tensor, picture: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mean absolute difference of how much detail there is, wherever exactly it lies: the RMS of neighbouring pixels'
     differences in blocks of 8x8 pixels (not in the paper), weighed by a map (B, 1, H, W) if given.
 
     A texture's statistic, as those of Gatys et al. (2015), of the finest detail alone.
     """
-    difference = (_measure_detail(made) - _measure_detail(picture)).abs()
+    difference = (_measure_detail(generated) - _measure_detail(picture)).abs()
     return difference.mean() if weights is None else (difference * F.avg_pool2d(weights, BLOCK)).mean()
 
 
@@ -89,9 +89,9 @@ def l2i_gan_discriminator(real: Tensor, fake: Tensor, kind: str) -> Tensor:
     return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
 
 
-def l2i_gan_generator(made: Tensor, kind: str) -> Tensor:
-    """What Theta lowers in eq. 6, in the non-saturating form -log D(made); or the ``hinge`` form."""
-    return F.softplus(-made).mean() if kind == "log" else -made.mean()
+def l2i_gan_generator(generated: Tensor, kind: str) -> Tensor:
+    """What Theta lowers in eq. 6, in the non-saturating form -log D(generated); or the ``hinge`` form."""
+    return F.softplus(-generated).mean() if kind == "log" else -generated.mean()
 
 
 def heatmap_divergence(heatmaps: Tensor, landmarks: Tensor, sigma: float) -> Tensor:
