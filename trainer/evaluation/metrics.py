@@ -1,4 +1,4 @@
-"""What a generated picture is worth beside the real one. Pictures are ``(H, W, 3)`` uint8 RGB; figures are defined here.
+"""What a generated picture is worth beside the real one. Pictures are ``(H, W, 3)`` uint8 RGB; figures defined here.
 
 Box: the bounding box of the face's landmarks. Over a plain background a blurred face still scores well; in the box it
 does not. Landmarks are in crop units, in which the picture covers [0, 1] x [0, 1].
