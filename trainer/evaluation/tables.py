@@ -149,19 +149,19 @@ def build_targets(evaluation: Evaluation, targets: Sequence[str], brief: bool = 
     def add(label: str, system: str, driver: str | None, column: Column) -> None:
         found = [evaluation.find(system, column.task, driver or each, each, column.metric) for each in targets]
         if any(found):
-            rows.append((f"{label}: {column.title}", [format_cell(each, column.digits) for each in found]))
+            rows.append((label + column.title, [format_cell(each, column.digits) for each in found]))
 
     for column in OWN:
-        add("own frames", "landmarkgan", None, column)
+        add("" if brief else "own frames: ", "landmarkgan", None, column)
     if brief:
         return Table("", "", list(targets), [Group("", rows)])
     for driver, driven in evaluation.drivers.items():
         for system in ("landmarkgan", "calibrated"):
             mode = ", calibrated" if system == "calibrated" else ""
             for column in (*REENACTMENT, *EXPRESSION):
-                add(f"driven by {driven.display_name}{mode}", system, driver, column)
+                add(f"driven by {driven.display_name}{mode}: ", system, driver, column)
     for column in STILLS[:3]:
-        add(f"driven by {evaluation.stills} strangers' photos", "landmarkgan", "strangers", column)
+        add(f"driven by {evaluation.stills} strangers' photos: ", "landmarkgan", "strangers", column)
     return Table("", "", list(targets), [Group("", rows)])
 
 

@@ -74,9 +74,9 @@ def test_the_same_cells_on_the_terminal_and_in_markdown() -> None:
 
 def test_one_target_that_nobody_drives() -> None:
     evaluation = evaluate(OWN)
-    own = [("own frames: PSNR, dB ↑", ["25.00 [24.91, 25.09]"])]
-    assert build_targets(evaluation, ["ada"]).groups[0].rows == own
-    assert build_targets(evaluate(OWN, *PAIR), ["ada"], brief=True).groups[0].rows == own
+    cells = ["25.00 [24.91, 25.09]"]
+    assert build_targets(evaluation, ["ada"]).groups[0].rows == [("own frames: PSNR, dB ↑", cells)]
+    assert build_targets(evaluate(OWN, *PAIR), ["ada"], brief=True).groups[0].rows == [("PSNR, dB ↑", cells)]
     assert all(format_text(table) for table in build_tables(evaluation))
 
 
