@@ -97,7 +97,8 @@ def draw_sheets(targets: Sequence[str], data_dir: Path, models_dir: Path) -> lis
         ("sliders", "Each slider at either end.", [show_sliders(actor) for actor in actors], 1),
         ("eyes", "Each eye shut alone; gaze.", [show_eyes(actor) for actor in actors], 1),
         ("extremes", "Heads turned and mouths opened.", [show_edits(actor, EXTREMES) for actor in actors], 1),
-        ("reenactment", "Driven by one another and by strangers.", show_reenactment(actors, others, stills), 2),
+        ("reenactment", "Driven by one another.", show_reenactment(actors, others), 2),
+        ("strangers", "Driven by strangers on photos.", show_strangers(actors, stills), 1),
         ("converter", "Without the landmark converter, and with it.", show_converter(actors), 2),
     )
     return [Sheet(name, caption, lay_out(panels, across)) for name, caption, panels, across in figures if panels]
@@ -146,8 +147,8 @@ def show_edits(actor: Actor, edits: Mapping[str, Edit]) -> Panel:
     return Panel(actor.name, list(edits), ("landmarks", "generated"), np.stack([drawn, made]))
 
 
-def show_reenactment(targets: Sequence[Actor], others: Sequence[Driver], stills: Sequence[Still]) -> list[Panel]:
-    """Every target driven by every other driver's frames, and by strangers on photos."""
+def show_reenactment(targets: Sequence[Actor], others: Sequence[Driver]) -> list[Panel]:
+    """Every target driven by every other driver's frames, the driver's neutral face known."""
     panels = []
     for driver in (*targets, *others):
         driven = [target for target in targets if target.name != driver.name]
@@ -155,13 +156,18 @@ def show_reenactment(targets: Sequence[Actor], others: Sequence[Driver], stills:
             rows = [draw_faces(target, list_driving(driver, target, calibrate=True))[1] for target in driven]
             labels, cells = (driver.name, *(target.name for target in driven)), [fit_cells(driver.frames), *rows]
             panels.append(Panel(f"{driver.name} drives", name_columns(), labels, np.stack(cells)))
-    strangers = pick_strangers(stills, MOST_STRANGERS)
-    for title, part in (("Strangers on photos drive", strangers[::2]), ("", strangers[1::2])):
-        if part:
-            rows = [draw_faces(target, _place_stills(part, target.manifest))[1] for target in targets]
-            labels, cells = ("photo", *(target.name for target in targets)), [_cut_stills(part, targets[0]), *rows]
-            panels.append(Panel(title, [""] * len(part), labels, np.stack(cells)))
     return panels
+
+
+def show_strangers(targets: Sequence[Actor], stills: Sequence[Still]) -> list[Panel]:
+    """Every target driven by strangers on photos, of whom one picture is all that is known."""
+    chosen = pick_strangers(stills, MOST_STRANGERS)
+    if not chosen:
+        return []
+    rows = [draw_faces(target, _place_stills(chosen, target.manifest))[1] for target in targets]
+    labels = ("photo", *(target.name for target in targets))
+    cells = np.stack([_cut_stills(chosen, targets[0]), *rows])
+    return [Panel("Strangers on photos drive", [""] * len(chosen), labels, cells)]
 
 
 def show_converter(targets: Sequence[Actor]) -> list[Panel]:
