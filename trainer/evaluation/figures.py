@@ -84,9 +84,9 @@ def open_driver(dataset: FrameDataset, chosen: Sequence[int] | None = None) -> D
     return Driver(dataset.manifest.display_name, dataset.scheme, points, frames, neutral)
 
 
-def open_actor(name: str, dataset: FrameDataset, models_dir: Path) -> Actor:
+def open_actor(name: str, data_dir: Path, models_dir: Path) -> Actor:
     """A target's bundle, and its test frames."""
-    manifest, driver = read_bundle(models_dir / name), open_driver(dataset)
+    manifest, driver = read_bundle(models_dir / name), open_driver(FrameDataset(data_dir / name))
     animator = open_animator(models_dir / name, manifest)
     return Actor(manifest.display_name, driver.scheme, driver.points, driver.frames, driver.neutral, manifest, animator)
 

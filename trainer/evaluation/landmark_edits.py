@@ -34,7 +34,8 @@ def turn(face: Points, scheme: Scheme, yaw: float = 0.0, pitch: float = 0.0) -> 
     centre = face[list(scheme.rigid)].mean(axis=0)
     rotation = compose_rotation(np.deg2rad([[yaw, pitch, 0.0]]))
     pose = Pose(rotation, np.ones(1), centre[None].astype(np.float64))
-    return project(add_depth((face - centre).astype(np.float32), scheme), pose)[0]
+    turned: Points = project(add_depth((face - centre).astype(np.float32), scheme), pose)[0]
+    return turned
 
 
 def shut_eyes(face: Points, scheme: Scheme, share: float = 1.0, eyes: Sequence[str] = EYES) -> Points:

@@ -46,6 +46,12 @@ from trainer.evaluation.landmark_edits import express, shut_eyes, turn
 
 Edit = Callable[[Points, Scheme], Points]
 
+
+def act(**amounts: float) -> Edit:
+    """An edit that adds motions of the anatomy (`landmark_edits.express`)."""
+    return lambda face, scheme: express(face, scheme, **amounts)
+
+
 EYES: Mapping[str, Edit] = {
     "right eye shut": partial(shut_eyes, eyes=("right_eye",)),
     "left eye shut": partial(shut_eyes, eyes=("left_eye",)),
@@ -53,10 +59,10 @@ EYES: Mapping[str, Edit] = {
     "half shut": partial(shut_eyes, share=0.5),
 }
 GAZE: Mapping[str, Edit] = {
-    "looks left": partial(express, gaze_across=-0.08),
-    "looks right": partial(express, gaze_across=0.08),
-    "looks up": partial(express, gaze_down=-0.05),
-    "looks down": partial(express, gaze_down=0.05),
+    "looks left": act(gaze_across=-0.08),
+    "looks right": act(gaze_across=0.08),
+    "looks up": act(gaze_down=-0.05),
+    "looks down": act(gaze_down=0.05),
 }
 EXTREMES: Mapping[str, Edit] = {
     "35° left": partial(turn, yaw=-35),
@@ -65,8 +71,8 @@ EXTREMES: Mapping[str, Edit] = {
     "35° right": partial(turn, yaw=35),
     "20° up": partial(turn, pitch=-20),
     "20° down": partial(turn, pitch=20),
-    "mouth wide": partial(express, mouth_open=0.45),
-    "mouth wider": partial(express, mouth_open=0.65),
+    "mouth wide": act(mouth_open=0.45),
+    "mouth wider": act(mouth_open=0.65),
 }
 MOST_STRANGERS = 8
 FILM_FRAMES, FILM_MILLISECONDS, FILM_CELL = 50, 80, 160
@@ -87,7 +93,7 @@ def draw_sheets(targets: Sequence[str], data_dir: Path, models_dir: Path) -> lis
 
     Without another driver than the targets, or without photos, the sheets go without them.
     """
-    actors = [open_actor(name, FrameDataset(data_dir / name), models_dir) for name in targets]
+    actors = [open_actor(name, data_dir, models_dir) for name in targets]
     datasets = [FrameDataset(data_dir / name) for name in list_datasets(data_dir)]
     others = [open_driver(dataset) for dataset in datasets if not len(dataset.indices("train"))]
     faces = data_dir / "media" / "faces"
@@ -126,8 +132,8 @@ def show_held_out(actors: Sequence[Actor]) -> list[Panel]:
 def show_sliders(actor: Actor) -> Panel:
     """Every motion of the anatomy at its low and at its high end."""
     motions = describe(get_scheme(actor.manifest.scheme)).motions
-    low = [partial(express, **{motion.name: motion.low}) for motion in motions]
-    high = [partial(express, **{motion.name: motion.high}) for motion in motions]
+    low = [act(**{motion.name: motion.low}) for motion in motions]
+    high = [act(**{motion.name: motion.high}) for motion in motions]
     columns = [motion.name.replace("_", " ") for motion in motions]
     rows = np.stack([_edit(actor, low)[1], _edit(actor, high)[1]])
     return Panel(f"{actor.name}: the ends of the sliders", columns, ("low end", "high end"), rows)
@@ -172,7 +178,7 @@ def show_strangers(targets: Sequence[Actor], stills: Sequence[Still]) -> list[Pa
 
 def show_converter(targets: Sequence[Actor]) -> list[Panel]:
     """The same landmarks straight into the generator, through the converter, and with the driver's neutral known."""
-    ways = {
+    ways: Mapping[str, Callable[[Driver, Actor], list[DrivingFace]]] = {
         "unconverted": partial(list_driving, convert=False),
         "converted": list_driving,
         "calibrated": partial(list_driving, calibrate=True),
@@ -187,7 +193,7 @@ def show_converter(targets: Sequence[Actor]) -> list[Panel]:
 
 def draw_film(targets: Sequence[str], data_dir: Path, models_dir: Path) -> list[Image.Image]:
     """Each target driven by the next, over the seconds of the driver's test block in which its face does most."""
-    actors = [open_actor(name, FrameDataset(data_dir / name), models_dir) for name in targets]
+    actors = [open_actor(name, data_dir, models_dir) for name in targets]
     columns = []
     for target, name in zip(actors, [*targets[1:], *targets[:1]], strict=True):
         dataset = FrameDataset(data_dir / name)

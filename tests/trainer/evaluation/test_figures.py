@@ -89,7 +89,7 @@ def test_one_target_alone_is_driven_by_nobody(data_dir: Path) -> None:
 
 
 def test_a_shut_eye_and_a_turned_head_reach_the_networks(data_dir: Path) -> None:
-    actor = open_actor("ada", FrameDataset(data_dir / "ada"), data_dir.parent / "models")
+    actor = open_actor("ada", data_dir, data_dir.parent / "models")
     seen: list[Points] = []
 
     def generate(points: Points) -> NDArray[np.float32]:
