@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.evaluation.study import ROWS
+from trainer.evaluation.study import CONVERTER_ROWS, ROWS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -41,4 +41,4 @@ def test_every_ablation_of_the_study_belongs_to_a_deviation() -> None:
     text = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
     table = text[text.index("## Where it leaves the paper") : text.index("## The recipe `paper`")]
     named = {name for row in table.splitlines() for name in re.findall(r"\| `([^`]+)` \|$", row)}
-    assert named == set(ROWS) - {"default"}
+    assert named == {*ROWS, *CONVERTER_ROWS} - {"default", "converter"}

@@ -165,7 +165,7 @@ def test_make_train_passes_its_variables_on() -> None:
 
 
 def test_make_study_names_what_the_command_knows() -> None:
-    assert "-m trainer study --target me" in plan_make("study", "ARGS=--target me")
+    assert "-m trainer study --target 'me' --rows default" in plan_make("study", "TARGET=me", "ARGS=--rows default")
 
 
 def test_serving_installs_no_trainer_extra() -> None:

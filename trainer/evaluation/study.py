@@ -137,7 +137,7 @@ def format_rows(target: str, measured: Mapping[str, Mapping[str, float]]) -> str
     lines = [
         f"# Ablations on {target}\n",
         "Each row a training from scratch at the recipe's full length, seed 0, measured on the validation block by",
-        f"`make study ARGS=\"--target {target}\"`. Sharpness: gradient energy in the face's box over the real frame's.",
+        f"`make study TARGET={target}`. Sharpness: gradient energy in the face's box over the real frame's.",
         "Landmark error: of what `mesh` finds again, in percent of the distance of the eyes' outer corners.\n",
         "| | PSNR | in the box | SSIM in the box | sharpness | landmark error | steps | minutes |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
