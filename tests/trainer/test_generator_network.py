@@ -228,7 +228,7 @@ def test_teeth_are_as_long_however_wide_the_mouth_is(theta: Generator) -> None:
     for row, times in enumerate((0.5, 1.0, 2.0)):
         landmarks[row, list(lower)] = landmarks[row, list(upper)] + torch.tensor([0.0, times * gap])
     knots = theta.knots(landmarks)
-    assert knots.shape == (3, 68 + 2 * len(upper), 2)
+    assert knots.shape == (3, 68 + theta.extra, 2)
     teeth = (knots[:, 68 : 68 + len(upper)] - landmarks[:, list(upper)])[..., 1]
     torch.testing.assert_close(teeth[2], teeth[1])
     torch.testing.assert_close(teeth[0], teeth[1] / 2)
