@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import NOT_READY, make_problem
-from service.logs import REQUEST_ID
+from service.logs import REQUEST_ID, hide_ids
 from service.metrics import Metrics
 
 logger = logging.getLogger("service.access")
@@ -69,7 +69,7 @@ class AccessLog:
             await problem(scope, receive, send_counted)
         finally:
             # The path as it came, still percent-encoded: no client writes a line break into this log.
-            path = scope.get("raw_path", b"-").decode("ascii", "backslashreplace")[:200]
+            path = hide_ids(scope.get("raw_path", b"-").decode("ascii", "backslashreplace"))[:200]
             seconds = time.perf_counter() - started
             status = status or 500
             self.metrics.count_request(method, getattr(inner.get("route"), "path", None), status, seconds)

@@ -17,6 +17,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from service import errors
+from service.logs import hide_ids
 from shared.errors import DetectorUnavailableError, ImageError, LandmarkGANError, LandmarksError
 from shared.landmarks import MAX_COORDINATE, SCHEMES
 
@@ -187,7 +188,7 @@ def answer_validation_error(error: RequestValidationError) -> ProblemResponse:
 
 def answer_unforeseen(path: str, error: Exception) -> ProblemResponse:
     """The answer to what should not have happened: the log has it whole, the client not."""
-    logger.error("unforeseen error at %s", path.encode("unicode_escape").decode(), exc_info=error)
+    logger.error("unforeseen error at %s", hide_ids(path.encode("unicode_escape").decode()), exc_info=error)
     return make_problem(
         Kind(500, "internal", "The service failed"), "This is a fault of the service; its log has the details."
     )

@@ -7,6 +7,7 @@ import onnxruntime
 from fastapi import APIRouter, Body, Depends, Form, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.concurrency import run_in_threadpool
 
 from service import __version__
 from service.api.connection import run_while_connected
@@ -86,7 +87,7 @@ async def synthesize(
         order.source_neutral,
     )
     portrait = await run_while_connected(request, work, face_service.settings.deadline_seconds)
-    return answer_synthesis(request, portrait, order.response)
+    return await run_in_threadpool(answer_synthesis, request, portrait, order.response)
 
 
 @router.post("/reenact", response_model=SynthesisOut, dependencies=[Depends(require_form)], tags=["faces"])
@@ -95,7 +96,7 @@ async def reenact(request: Request, form: Annotated[ReenactForm, MULTIPART], fac
     neutral = form.read_neutral()
     work = face_service.reenact(form.target, form.image.read, form.face, form.paste_back, form.to_output(), neutral)
     portrait = await run_while_connected(request, work, face_service.settings.deadline_seconds)
-    return answer_synthesis(request, portrait, form.response)
+    return await run_in_threadpool(answer_synthesis, request, portrait, form.response)
 
 
 @router.post("/landmarks", dependencies=[Depends(require_form)], tags=["faces"])
@@ -203,7 +204,7 @@ async def show_version(face_service: StudioDep) -> VersionOut:
 
 
 def answer_synthesis(request: Request, portrait: SynthesisResult, wanted: str) -> Response:
-    """The picture itself, or JSON that carries it; the headers are the same."""
+    """The picture itself, or JSON that carries it; the headers are the same. Blocks: a picture may be large."""
     digest = hashlib.sha256(portrait.data).hexdigest()[:16]
     headers = describe_target(portrait.target) | {"Server-Timing": tell_timings(request, portrait.stages)}
     headers["ETag"] = f'"{portrait.target.bundle[:16]}-{digest}"'  # of this picture, by that bundle

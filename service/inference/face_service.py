@@ -27,6 +27,7 @@ from service.provenance.label import Label
 from service.provenance.marker import Marker
 from service.provenance.origin import Origin
 from service.settings import Settings
+from service.threads import run_in
 from shared.animation import DrivingFace, Face
 from shared.detectors import DetectedFace, LandmarkDetector
 from shared.detectors.tracker import FaceTracker
@@ -251,8 +252,7 @@ class FaceService:
     async def inspect(self, read: Callable[[], Awaitable[bytes]]) -> Provenance:
         """The marks that a picture carries. Raises ImageError and its kinds, and QueueFullError."""
         with self.engine.admit():
-            async with self._pictures:
-                data = await read()
+            async with self._receive(read, Stopwatch()) as data:
                 return await self._in_uploads(lambda: inspect_picture(data, self.settings.max_pixels))
 
     async def find_faces(self, reads: Sequence[Callable[[], Awaitable[bytes]]]) -> Detection:
@@ -273,16 +273,21 @@ class FaceService:
         return Detection(pictures, neutral, detector.scheme, detector.name, watch.stages)
 
     @asynccontextmanager
-    async def _open(self, read: Callable[[], Awaitable[bytes]], watch: Stopwatch) -> AsyncIterator[Image8]:
-        most = self.settings.max_pixels
+    async def _receive(self, read: Callable[[], Awaitable[bytes]], watch: Stopwatch) -> AsyncIterator[bytes]:
+        """A picture's bytes, and room for its pixels."""
         async with self._pictures:
             with watch.measure("decode"):
                 data = await read()
-                pixels = await self._in_uploads(lambda: count_pixels(data, most))
+                pixels = await self._in_uploads(lambda: count_pixels(data, self.settings.max_pixels))
             async with self._room.hold(pixels):
-                with watch.measure("decode"):
-                    image = await self._in_uploads(lambda: decode_picture(data, most))
-                yield image
+                yield data
+
+    @asynccontextmanager
+    async def _open(self, read: Callable[[], Awaitable[bytes]], watch: Stopwatch) -> AsyncIterator[Image8]:
+        async with self._receive(read, watch) as data:
+            with watch.measure("decode"):
+                image = await self._in_uploads(lambda: decode_picture(data, self.settings.max_pixels))
+            yield image
 
     async def _detect(self, image: Image8, watch: Stopwatch) -> tuple[list[DetectedFace], str]:
         detector = self.need_detector()
@@ -309,11 +314,11 @@ class FaceService:
 
     async def in_pool(self, make: Callable[[], Made]) -> Made:
         """What `make` gives, made beside the event loop: something small, as a face and a stream's frame are."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, make)
+        return await run_in(self._pool, make)
 
     async def _in_uploads(self, make: Callable[[], Made]) -> Made:
         """As `in_pool`, of any size. Cancelled, it waits for what has begun: its memory is in use until then."""
-        future = asyncio.get_running_loop().run_in_executor(self._uploads, make)
+        future = run_in(self._uploads, make)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:

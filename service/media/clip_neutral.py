@@ -10,6 +10,7 @@ from service.inference.driver_neutral import MOST_MOMENTS
 from service.inference.face_player import FacePlayer
 from service.inference.face_service import Stopwatch
 from service.media.video_process import Shot, VideoLimits, VideoProcess
+from service.threads import run_in
 from shared.landmarks import Points, get_scheme
 from shared.neutral import WATCHED, find_neutral
 
@@ -22,20 +23,19 @@ async def find_clip_neutral(player: FacePlayer, source: Path, limits: VideoLimit
     From frames spread over the clip. Raises what VideoProcess raises.
     """
     hand = ThreadPoolExecutor(1, thread_name_prefix="watch")
-    call = asyncio.get_running_loop().run_in_executor
     sampler = Sampler(source, limits)
     found, watch = [], Stopwatch()
-    reading = call(hand, sampler.next)
+    reading = run_in(hand, sampler.next)
     try:
         while (shot := await reading) is not None:
-            reading = call(hand, sampler.next)  # while the detector is at work on this one
+            reading = run_in(hand, sampler.next)  # while the detector is at work on this one
             placed = await player.find(shot.image, watch)
             if placed is not None:
                 found.append(placed.points)
     finally:
         sampler.kill()
         await asyncio.shield(asyncio.gather(reading, return_exceptions=True))
-        await asyncio.shield(call(hand, sampler.close))
+        await asyncio.shield(run_in(hand, sampler.close))
         hand.shutdown(wait=False)
     if not found:
         return None

@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +19,7 @@ from service.media.video_process import Shot, VideoFacts, VideoLimits, VideoProc
 from service.provenance.label import Label
 from service.provenance.marker import Marker
 from service.provenance.origin import Origin
+from service.threads import run_in
 from shared.animation import Face
 
 Made = TypeVar("Made")
@@ -130,7 +130,7 @@ async def render_clip(
     begun: list[asyncio.Future[Any]] = []
 
     def begin(call: Callable[..., Made], *arguments: Any) -> asyncio.Future[Made]:
-        future = asyncio.get_running_loop().run_in_executor(hand, partial(call, *arguments))
+        future = run_in(hand, call, *arguments)
         begun[:] = [*(each for each in begun if not each.done()), future]
         return future
 

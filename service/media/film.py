@@ -25,6 +25,7 @@ from service.provenance.label import Label
 from service.provenance.marker import Marker
 from service.provenance.origin import Origin
 from service.provenance.xmp import make_xmp
+from service.threads import run_in
 from shared.animation import DrivingFace
 from shared.landmarks import Points, get_scheme
 from shared.pixels import Image8
@@ -169,13 +170,13 @@ async def render_film(
         face = await face_service.animate(target, DrivingFace(shut_eyes(points, shut, scheme), False), watch)
         return await asyncio.to_thread(resize_picture, face.picture, order.size or face.picture.shape[0])
 
-    hand, loop = ThreadPoolExecutor(1, thread_name_prefix="film"), asyncio.get_running_loop()
+    hand = ThreadPoolExecutor(1, thread_name_prefix="film")
     try:
         for seconds, points in interpolate(moments, faces, order.rate):
-            await loop.run_in_executor(hand, writer.add, await make(seconds, points))
+            await run_in(hand, writer.add, await make(seconds, points))
             progress.frames += 1
             tell(progress)
-        await loop.run_in_executor(hand, writer.finish)
+        await run_in(hand, writer.finish)
     finally:
         hand.submit(writer.close)  # behind whatever the thread still does
         hand.shutdown(wait=False)

@@ -71,6 +71,31 @@ async def test_request_ids(settings: Settings, caplog: pytest.LogCaptureFixture)
     assert REQUEST_ID.get() == "-"
 
 
+async def test_the_access_log_has_no_ids_of_jobs(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    job_id = "0123456789abcdef0123456789abcdef"
+    with caplog.at_level(logging.INFO, "service.access"):
+        async with serve(settings) as client:
+            for path in (f"/jobs/{job_id}", f"/jobs/{job_id}/result", f"/jobs/{job_id}/", f"/jobs//{job_id}/none"):
+                await client.get(path)
+            await client.delete(f"/jobs/{job_id}?{job_id}")
+    lines = [record.getMessage() for record in caplog.records if record.name == "service.access"]
+    assert len(lines) == 5
+    assert "path=/jobs/*/result status=404" in lines[1]
+    assert not [line for line in lines if job_id in line]
+    ours = [record for record in caplog.records if record.name.startswith("service")]
+    assert not [record for record in ours if job_id in str(record.__dict__)]
+
+
+async def test_work_beside_the_loop_logs_with_the_id_of_its_request(settings: Settings) -> None:
+    seen: list[str] = []
+    async with serve(settings) as client:
+        marker = client.app.state.lifecycle.face_service.marker
+        encode = marker.encode
+        marker.encode = lambda *given: (seen.append(REQUEST_ID.get()), encode(*given))[1]
+        await client.post("/synthesize", json=ORDER, headers={"x-request-id": "trace-8"})
+    assert seen == ["trace-8"]
+
+
 def run_python(code: str, *arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=True

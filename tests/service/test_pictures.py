@@ -59,6 +59,17 @@ async def test_landmarks_do_not_wait_for_slow_pictures(settings: Settings, monke
         assert [answer.status_code for answer in await asyncio.gather(*slow)] == [200] * 6
 
 
+async def test_a_search_for_marks_waits_for_room_too(settings: Settings) -> None:
+    """As many pixels as may be in memory are there already."""
+    data = to_bytes(draw_faces((20, 15, 60)))
+    async with serve(settings, MarkedDetector()) as client:
+        async with client.app.state.lifecycle.face_service._room.hold(settings.max_pixels):
+            waiting = asyncio.create_task(client.post("/provenance", files={"image": ("face.png", data)}))
+            done, _ = await asyncio.wait([waiting], timeout=0.5)
+            assert not done
+        assert (await waiting).status_code == 200
+
+
 async def test_faces_are_chosen_by_size(settings: Settings) -> None:
     data = to_bytes(draw_faces((5, 10, 30), (50, 12, 60)))
     async with serve(settings, MarkedDetector()) as client:
