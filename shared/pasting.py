@@ -26,6 +26,7 @@ SEAM_SIGMAS = (0.25, 0.06)  # crop sides: how far a difference along the seam re
 MOST_DIFFERENCE = np.array([64, 24, 24], np.float32)
 # Of the same: least and most. More than a little would make noise and blemishes loud.
 SPREADS = np.array([[0.6, 1.1], [0.0, 1.1], [0.0, 1.1]], np.float32)
+PASTED_AT_ONCE = 1 << 20  # pixels: as floats, the whole of a large picture would take a dozen times its memory
 
 # Lightness and two opponent colours, as in YCbCr: linear, so that the way there and back is one matrix each.
 OPPONENT = np.array([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]], np.float32)
@@ -142,14 +143,17 @@ def _place(image: Image8, face: Image8, mask: Image.Image, crop: Crop) -> Image8
         sources = [source.resize((small, small), Image.Resampling.BICUBIC) for source in sources]
         scale = small / crop.side
     coefficients = (scale, 0.0, (x0 - left) * scale, 0.0, scale, (y0 - top) * scale)
-    placed, weight = (
-        np.asarray(source.transform((x1 - x0, y1 - y0), Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC))
-        for source in sources
-    )
-    alpha = weight[..., None].astype(np.float32) / 255
     result = image.copy()
-    under = result[y0:y1, x0:x1].astype(np.float32)
-    result[y0:y1, x0:x1] = np.round(under + (placed.astype(np.float32) - under) * alpha).astype(np.uint8)
+    rows = max(1, PASTED_AT_ONCE // (x1 - x0))
+    for y in range(y0, y1, rows):
+        under = result[y : min(y + rows, y1), x0:x1]
+        shape = (under.shape[1], under.shape[0])
+        moved = (*coefficients[:5], coefficients[5] + scale * (y - y0))
+        placed, weight = (
+            np.asarray(source.transform(shape, Image.Transform.AFFINE, moved, Image.Resampling.BICUBIC), np.float32)
+            for source in sources
+        )
+        under[...] = np.round(under + (placed - under) * (weight[..., None] / 255))
     return result
 
 

@@ -29,6 +29,7 @@ BITS = 48  # 2 of the kind, 14 of the target, and their CRC-32: no picture that 
 PSNR = 41.5  # decibels of the mark; its worst case, with rounding, stays over 41
 LOWEST, HIGHEST = 10, 40  # radii of the band of coefficients: below the picture is too strong, above JPEG is too coarse
 MIN_SIDE = 96  # pixels; a smaller picture has too few for the band
+PART = 1 << 20  # pixels of a large picture that are worked on at once
 DOUBTED = 6  # the least certain bits, of which every combination is tried against the CRC
 
 CB = np.array([-0.168736, -0.331264, 0.5], np.float32)  # of R, G, B, as in JPEG
@@ -75,13 +76,15 @@ def embed_watermark(picture: Image8, kind: Kind, target_id: str) -> Image8:
     gain = signs * np.maximum(0.0, _find_margin(toward, budget) - toward)
     change = np.zeros(HIGHEST * HIGHEST, np.float32)
     change[carrier.rows] = carrier.weights * gain[:, None]
-    pattern = _make_basis(height) @ change.reshape(HIGHEST, HIGHEST) @ _make_basis(width).T  # (H, W), in levels of Cb
+    across = change.reshape(HIGHEST, HIGHEST) @ _make_basis(width).T  # (K, W)
     marked = picture.copy()
-    for channel, share in ((1, GREEN_OF_CB), (2, BLUE_OF_CB)):
-        level = pattern * np.float32(share)
-        level += picture[..., channel]
-        np.rint(level, out=level)
-        marked[..., channel] = np.clip(level, 0, 255, out=level)
+    for rows in _split_rows(height, width):
+        pattern = _make_basis(height)[rows] @ across  # (h, W), in levels of Cb
+        for channel, share in ((1, GREEN_OF_CB), (2, BLUE_OF_CB)):
+            level = pattern * np.float32(share)
+            level += picture[rows, :, channel]
+            np.rint(level, out=level)
+            marked[rows, :, channel] = np.clip(level, 0, 255, out=level)
     return marked
 
 
@@ -143,9 +146,17 @@ def _find_margin(toward: NDArray[np.floating], budget: float) -> float:
 
 def _analyse(picture: Image8) -> Floats:
     height, width = picture.shape[:2]
-    cb = picture.astype(np.float32) @ CB
-    coefficients: Floats = _make_basis(height).T @ cb @ _make_basis(width) / np.float32(height * width)
-    return coefficients
+    coefficients = np.zeros((HIGHEST, HIGHEST), np.float32)
+    for rows in _split_rows(height, width):
+        cb = picture[rows].astype(np.float32) @ CB
+        coefficients += _make_basis(height)[rows].T @ cb @ _make_basis(width)
+    return coefficients / np.float32(height * width)
+
+
+def _split_rows(height: int, width: int) -> list[slice]:
+    """A picture's rows in parts of about PART pixels: as floats, a large one takes five times its memory."""
+    step = max(1, PART // width)
+    return [slice(top, top + step) for top in range(0, height, step)]
 
 
 @lru_cache(maxsize=16)

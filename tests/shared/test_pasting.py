@@ -1,5 +1,6 @@
 """Faces pasted into pictures: where they land, what stays out, and how they match, on the targets' real pictures."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tiny_service import make_face
 
+from shared import pasting
 from shared.bundle import read_bundle
 from shared.detectors.mesh import MeshDetector
 from shared.errors import LandmarksError
@@ -167,3 +169,21 @@ def test_a_crop_beside_the_picture_pastes_nothing_and_one_over_the_edge_what_is_
 def test_a_count_that_no_scheme_has_is_refused() -> None:
     with pytest.raises(LandmarksError, match="5 points"):
         paste_face(np.zeros((8, 8, 3), np.uint8), Patch(np.zeros((8, 8, 3), np.uint8), FACE[:5], FACE), Crop(4, 4, 8))
+
+
+def test_large_pictures_are_pasted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    image, face = (rng.integers(0, 256, (size, size, 3), dtype=np.uint8) for size in (90, 32))
+    patch = Patch(face, FACE, FACE)
+    for crop in (Crop(41.3, 47.8, 83.1), Crop(30, 20, 20.5)):  # enlarged, and shrunk
+        whole = paste_face(image, patch, crop)
+        with monkeypatch.context() as change:
+            change.setattr(pasting, "PASTED_AT_ONCE", 500)
+            assert np.abs(paste_face(image, patch, crop).astype(int) - whole).max() <= 1
+    large = np.zeros((2500, 2500, 3), np.uint8)
+    tracemalloc.start()
+    try:
+        paste_face(large, patch, Crop(1250, 1250, 2500))
+        assert tracemalloc.get_traced_memory()[1] < 4 * large.nbytes
+    finally:
+        tracemalloc.stop()

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -86,6 +87,19 @@ def test_the_mark_is_faint(face: Image8) -> None:
 def test_pictures_of_any_shape(size: tuple[int, int]) -> None:
     picture = open_picture(REFERENCES[0], size)
     assert read_watermark(embed_watermark(picture, "composite", "cap")) == Watermark("composite", code_target("cap"), 0)
+
+
+def test_a_large_picture_takes_little_more_than_its_own_memory() -> None:
+    picture = open_picture(REFERENCES[0], (4000, 3000))
+    tracemalloc.start()
+    try:
+        marked = embed_watermark(picture, "generated", "franck")
+        assert tracemalloc.get_traced_memory()[1] < 3 * picture.nbytes
+        tracemalloc.reset_peak()
+        assert read_watermark(marked) == Watermark("generated", code_target("franck"), 0)
+        assert tracemalloc.get_traced_memory()[1] < 3 * picture.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 def test_flat_pictures_are_marked_and_small_ones_left_alone() -> None:
