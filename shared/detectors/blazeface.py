@@ -11,17 +11,16 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from PIL import Image
 
-from shared.detectors.region import Region, cut_region, measure_angle
+from shared.detectors.pyramid import Pyramid
+from shared.detectors.region import Picture, Region, cut_region, measure_angle
 
 Found = TypeVar("Found")
-Picture: TypeAlias = Image.Image | NDArray[np.uint8]
 
 SMALL_FACE = 0.2  # of a view's side: where the smallest face found is below it, still smaller ones may have been missed
 MIN_SCORE = 0.5
@@ -84,11 +83,6 @@ def plan_redetection(width: int, height: int, near: Region | None, attempt: int)
     yield rest[attempt % rounds :: rounds]  # of every group a share
 
 
-def plan_reduction(width: int, height: int) -> int:
-    """Return by how many pixels a side a (W, H) picture may be averaged down before its smallest tiles lose detail."""
-    return max(max(width, height) // (SMALLEST_TILE * INPUT_SIZE), 1)
-
-
 def place_tiles(length: int, side: float) -> list[float]:
     """Return centres of tiles that cover `[0, length]` with half of each shared with the next."""
     if length <= side:
@@ -140,18 +134,15 @@ class BlazeFace:
         self.size = int(session.get_inputs()[0].shape[1])
         self.anchors = make_anchors(self.size)
 
-    def find_candidates(self, picture: Picture, views: list[Region], factor: int = 1) -> list[FaceCandidate]:
-        """Return the faces of an RGB picture seen in any of the views, surest first, each once.
+    def find_candidates(self, picture: Picture, views: list[Region]) -> list[FaceCandidate]:
+        """Return the faces of an RGB picture seen in any of the views, surest first, each once."""
+        return keep_distinct([candidate for group in self.look(picture, views) for candidate in group])
 
-        The views and faces are in pixels of a picture `factor` times the size of the one given.
-        """
-        return keep_distinct([candidate for group in self.look(picture, views, factor) for candidate in group])
-
-    def look(self, picture: Picture, views: list[Region], factor: int = 1) -> Iterator[list[FaceCandidate]]:
-        """Yield the faces seen in each of the views, as `find_candidates` takes them."""
+    def look(self, picture: Picture, views: list[Region]) -> Iterator[list[FaceCandidate]]:
+        """Yield the faces of an RGB picture seen in each of the views."""
         for start in range(0, len(views), BATCH):
             group = views[start : start + BATCH]
-            cuts = [cut_region(picture, view.scale(1 / factor), self.size) for view in group]
+            cuts = [cut_region(picture, view, self.size) for view in group]
             images = np.stack(cuts)  # (B, 128, 128, 3)
             boxes, scores = self.session.run(["boxes", "scores"], {"image": images})
             for view, raw, logits in zip(group, boxes, scores, strict=True):
@@ -190,7 +181,7 @@ class BlazeFace:
 def search_faces(
     blazeface: BlazeFace,
     image: NDArray[np.uint8],
-    trace: Callable[[Image.Image, FaceCandidate, list[Found], bool], Found | None],
+    trace: Callable[[Pyramid, FaceCandidate, list[Found], bool], Found | None],
     measure: Callable[[Found], float],
     plan: Callable[[int, int], Iterator[list[Region]]] = plan_views,
 ) -> list[Found]:
@@ -203,13 +194,12 @@ def search_faces(
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise ValueError(f"expected a uint8 RGB picture (H, W, 3), got {image.dtype} {image.shape}")
-    picture = Image.fromarray(image)
+    picture = Pyramid(image)
     found: list[Found] = []
-    searched, factor = picture, 1
     for views in plan(picture.width, picture.height):
         candidates = [
             candidate
-            for candidate in blazeface.find_candidates(searched, views, factor)
+            for candidate in blazeface.find_candidates(picture, views)
             # beyond the border lies half a face at most, and mostly none: BlazeFace sees one above most frames
             if 0 <= candidate.region.x <= picture.width and 0 <= candidate.region.y <= picture.height
         ]
@@ -223,7 +213,4 @@ def search_faces(
                         found.append(face)
         if found and min(map(measure, found)) > SMALL_FACE * max(view.side for view in views):
             break
-        if searched is picture:  # dozens of views follow: they share the averaging of a large picture
-            factor = plan_reduction(picture.width, picture.height)
-            searched = picture.reduce(factor)
     return sorted(found, key=measure, reverse=True)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from shared.detectors.blazeface import (
     SAME_PLACE,
@@ -26,7 +25,7 @@ from shared.detectors.blazeface import (
 from shared.detectors.manifest import HOURGLASS, read_manifest
 from shared.detectors.mesh import open_session
 from shared.detectors.protocol import DetectedFace
-from shared.detectors.region import Region, cut_region, measure_angle
+from shared.detectors.region import Picture, Region, cut_region, measure_angle
 from shared.errors import LandmarksError
 from shared.geometry import CropRule, find_crop
 from shared.landmarks import get_scheme
@@ -90,7 +89,7 @@ class HourglassDetector:
         return [DetectedFace(face.points, face.score, face.region) for face in found]
 
     def look(
-        self, picture: Image.Image, candidate: FaceCandidate, found: list[FoundFace], turned: bool
+        self, picture: Picture, candidate: FaceCandidate, found: list[FoundFace], turned: bool
     ) -> FoundFace | None:
         """Find the points of one candidate; None where it turns out to be no face, or one that was found before."""
         if overlaps(place_crop(candidate.region), found):
@@ -98,7 +97,7 @@ class HourglassDetector:
         face = self.trace_face(picture, candidate.region, turned)
         return None if face is not None and overlaps(face.region, found) else face
 
-    def trace_face(self, picture: Image.Image, place: Region, turned: bool) -> FoundFace | None:
+    def trace_face(self, picture: Picture, place: Region, turned: bool) -> FoundFace | None:
         """Find the points of the face in BlazeFace's square; None where it turns out to be no face.
 
         Some faces pass for a face either way up, and Omega follows the way it is given: BlazeFace looks at both. What
@@ -117,10 +116,10 @@ class HourglassDetector:
 
         BlazeFace is asked with and without `check`: Omega's confidence alone does not tell.
         """
-        face = self.settle(Image.fromarray(image), region, FOLLOW_PASSES)
+        face = self.settle(image, region, FOLLOW_PASSES)
         return None if face is None else DetectedFace(face.points, face.score, face.region)
 
-    def settle(self, picture: Image.Image, region: Region, passes: int) -> FoundFace | None:
+    def settle(self, picture: Picture, region: Region, passes: int) -> FoundFace | None:
         """Run Omega, each pass on the crop that the last one's points give; None where that turns out to be no face.
 
         Omega has points for a cheek or an empty wall as well: its heatmaps' confidence tells, and BlazeFace.
@@ -135,7 +134,7 @@ class HourglassDetector:
         score = self.score_crop(picture, region) if confidence >= MIN_CONFIDENCE else 0.0
         return FoundFace(points, region, score) if score >= MIN_SCORE else None
 
-    def read_points(self, picture: Image.Image, region: Region) -> tuple[NDArray[np.float32], Region | None, float]:
+    def read_points(self, picture: Picture, region: Region) -> tuple[NDArray[np.float32], Region | None, float]:
         """Run Omega once, on one region of the picture.
 
         Its points `(N, 2)` in picture pixels, the crop that they give (None where they lie on one spot), and their
@@ -149,7 +148,7 @@ class HourglassDetector:
         except LandmarksError:
             return points, None, 0.0
 
-    def score_crop(self, picture: Image.Image, region: Region) -> float:
+    def score_crop(self, picture: Picture, region: Region) -> float:
         """Return BlazeFace's score for a face that fills this crop; 0 where there is none."""
         return self.faces.score_regions(picture, leave_crop(region))[0]
 

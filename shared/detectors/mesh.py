@@ -16,20 +16,18 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from PIL import Image
 
 from shared.detectors.blazeface import (
     SAME_PLACE,
     BlazeFace,
     FaceCandidate,
-    Picture,
     bound_region,
     measure_overlap,
     plan_redetection,
     search_faces,
 )
 from shared.detectors.protocol import DetectedFace
-from shared.detectors.region import Region, bound_points, cut_region, measure_angle
+from shared.detectors.region import Picture, Region, bound_points, cut_region, measure_angle
 from shared.errors import DetectorUnavailableError
 
 MIN_SCORE = 0.5
@@ -162,9 +160,7 @@ class MeshDetector:
         """Return all mesh points of every face of an RGB picture `(H, W, 3)`, the largest face first."""
         return search_faces(self.faces, image, self.look, measure_face)
 
-    def look(
-        self, picture: Image.Image, candidate: FaceCandidate, found: list[MeshFace], turned: bool
-    ) -> MeshFace | None:
+    def look(self, picture: Picture, candidate: FaceCandidate, found: list[MeshFace], turned: bool) -> MeshFace | None:
         """Find the mesh of one candidate; None where it turns out to be no face, or one that was found before."""
         if overlaps(candidate.region, found, REGION_SCALE, SAME_PLACE):
             return None
@@ -172,7 +168,7 @@ class MeshDetector:
         again = face is not None and overlaps(bound_points(face.points, 0.0, 1.0), found, 1.0, SAME_FACE)
         return None if again else face
 
-    def trace_face(self, picture: Image.Image, candidate: FaceCandidate, turned: bool) -> MeshFace | None:
+    def trace_face(self, picture: Picture, candidate: FaceCandidate, turned: bool) -> MeshFace | None:
         """Find the mesh of one candidate; None where it turns out to be no face.
 
         The mesh's own logit is of little use against half faces: it says yes to a cheek. So BlazeFace looks again, at

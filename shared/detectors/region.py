@@ -12,10 +12,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from shared.detectors.pyramid import Pyramid
+
+Picture: TypeAlias = Pyramid | Image.Image | NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -67,14 +72,15 @@ def measure_angle(start: NDArray[np.float32], end: NDArray[np.float32]) -> float
     return math.atan2(float(end[1] - start[1]), float(end[0] - start[0]))
 
 
-def cut_region(
-    picture: Image.Image | NDArray[np.uint8], region: Region, size: int, extend: bool = False
-) -> NDArray[np.uint8]:
+def cut_region(picture: Picture, region: Region, size: int, extend: bool = False) -> NDArray[np.uint8]:
     """Resample a region of an RGB picture, or array `(H, W, 3)`, to `(size, size, 3)`.
 
     Where the region leaves the picture it is black, or continues the picture's border pixels with `extend`.
     A region much larger than `size` is averaged down by whole blocks first, or a bilinear cut would skip pixels.
     """
+    if isinstance(picture, Pyramid):
+        picture, reduction = picture.choose(region.side / size)
+        region = region.scale(1 / reduction)
     corners = region.to_picture(np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32))
     factor = max(int(region.side / size), 1)
     x0, y0 = (int(low) for low in np.floor(corners.min(axis=0)) - factor)

@@ -10,7 +10,6 @@ from shared.detectors.blazeface import (
     measure_overlap,
     place_tiles,
     plan_redetection,
-    plan_reduction,
     plan_views,
 )
 from shared.detectors.region import Region
@@ -28,11 +27,6 @@ def test_overlap_of_boxes() -> None:
     box = np.array([0, 0, 2, 2], np.float32)
     others = np.array([[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6], [0, 0, 0, 0]], np.float32)
     np.testing.assert_allclose(measure_overlap(box, others), [1, 1 / 3, 0, 0])
-
-
-def test_a_large_picture_is_reduced_until_its_smallest_tiles_have_the_networks_size() -> None:
-    sizes = ((1, 1), (360, 288), (1000, 1023), (1024, 10), (4000, 3000))
-    assert [plan_reduction(*size) for size in sizes] == [1, 1, 1, 2, 7]
 
 
 def test_tiles_cover_a_length_and_share_half() -> None:

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.detectors import DetectedFace, load_detector
-from shared.detectors.blazeface import FaceCandidate, Picture
+from shared.detectors.blazeface import FaceCandidate
 from shared.detectors.mesh import MESH_TO_IBUG68, MeshDetector, reduce_mesh
-from shared.detectors.region import Region
+from shared.detectors.region import Picture, Region
 from shared.errors import DetectorUnavailableError
 from shared.landmarks import IBUG70, flip_points
 from tests.fixtures.photos import measure_error, place_photo
@@ -166,7 +166,7 @@ class AmbiguousFace(MeshDetector):
         self.faces.find_candidates = self.list_candidates  # type: ignore[method-assign]
         self.faces.score_regions = self.score  # type: ignore[method-assign]
 
-    def list_candidates(self, picture: Picture, views: list[Region], factor: int = 1) -> list[FaceCandidate]:
+    def list_candidates(self, picture: Picture, views: list[Region]) -> list[FaceCandidate]:
         return list(self.candidates)
 
     def fit_mesh(self, picture: Picture, region: Region) -> tuple[NDArray[np.float32], float] | None:
