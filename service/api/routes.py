@@ -28,6 +28,7 @@ from service.api.schemas import (
     to_milliseconds,
 )
 from service.api.schemes import SchemeOut, find_scheme
+from service.api.tracing import trace_stages
 from service.errors import MediaTypeError
 from service.inference.bundles import Target
 from service.inference.face_service import FaceService, SynthesisResult
@@ -237,6 +238,7 @@ def is_unchanged(request: Request, target: Target) -> bool:
 
 
 def tell_timings(request: Request, stages: dict[str, float]) -> str:
-    """The Server-Timing header, in milliseconds; the metrics are told too."""
+    """The Server-Timing header, in milliseconds; the metrics and the trace are told too."""
     request.app.state.metrics.observe_stages(stages)
+    trace_stages(stages)
     return ", ".join(f"{stage};dur={duration}" for stage, duration in to_milliseconds(stages).items())

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
-from typing import Literal
+from tempfile import TemporaryFile
+from typing import IO, Literal
 
 import numpy as np
 from PIL import Image
@@ -24,6 +25,7 @@ MAX_SIDE: Mapping[PictureFormat, int] = {"jpeg": 65_500, "png": 1_000_000, "webp
 DEFAULT_QUALITY = 90
 # zlib level 1: a 256x256 face takes 8 ms and 10 % more bytes; Pillow's default of 6 took as long as the network.
 PNG_LEVEL = 1
+HELD_PIXELS = 1 << 20  # up to here a JPEG is written in 10 ms
 
 # A progressive JPEG is decoded whole for each of its scans, and a scan may have 45 bytes; encoders write about ten.
 MAX_SCANS = 100
@@ -110,18 +112,24 @@ def encode_picture(picture: Image8, wanted: PictureFormat, quality: int | None =
             f"A picture {longest} pixels long does not fit into {wanted}.",
             f"At most {MAX_SIDE[wanted]} pixels a side, or the format png.",
         )
-    buffer = BytesIO()
     image = Image.fromarray(picture)
+    # Pillow writes into memory with Python's lock held, a large JPEG in one go: no other thread would run meanwhile.
+    with TemporaryFile() if image.width * image.height > HELD_PIXELS else BytesIO() as file:
+        _write(image, file, wanted, quality, xmp)
+        file.seek(0)
+        return file.read()
+
+
+def _write(image: Image.Image, file: IO[bytes], wanted: PictureFormat, quality: int | None, xmp: bytes) -> None:
     if wanted == "png":
         texts = PngInfo()
         if xmp:
             texts.add_itxt(PNG_XMP, xmp.decode())
-        image.save(buffer, "PNG", compress_level=PNG_LEVEL, pnginfo=texts)
+        image.save(file, "PNG", compress_level=PNG_LEVEL, pnginfo=texts)
     elif wanted == "webp":
-        image.save(buffer, "WEBP", quality=quality or DEFAULT_QUALITY, method=2, xmp=xmp)
+        image.save(file, "WEBP", quality=quality or DEFAULT_QUALITY, method=2, xmp=xmp)
     else:
-        image.save(buffer, "JPEG", quality=quality or DEFAULT_QUALITY, xmp=xmp)
-    return buffer.getvalue()
+        image.save(file, "JPEG", quality=quality or DEFAULT_QUALITY, xmp=xmp)
 
 
 def resize_picture(picture: Image8, size: int) -> Image8:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from prometheus_client.parser import text_string_to_metric_families
 from tiny_service import make_face, serve
 
@@ -75,6 +76,7 @@ async def test_the_access_log_has_no_ids_of_jobs(settings: Settings, caplog: pyt
     job_id = "0123456789abcdef0123456789abcdef"
     with caplog.at_level(logging.INFO, "service.access"):
         async with serve(settings) as client:
+            caplog.clear()
             for path in (f"/jobs/{job_id}", f"/jobs/{job_id}/result", f"/jobs/{job_id}/", f"/jobs//{job_id}/none"):
                 await client.get(path)
             await client.delete(f"/jobs/{job_id}?{job_id}")
@@ -146,3 +148,14 @@ def test_traces_are_made_where_a_collector_is_named(monkeypatch: pytest.MonkeyPa
     with pytest.raises(subprocess.CalledProcessError) as failed:
         run_python(TRACING, "without")
     assert "StartError" in failed.value.stderr
+
+
+async def test_a_traced_request_says_how_long_its_stages_took(settings: Settings) -> None:
+    tracer = TracerProvider().get_tracer("test")
+    async with serve(settings) as client:
+        with tracer.start_as_current_span("request") as span:
+            assert (await client.post("/synthesize", json=ORDER)).status_code == 200
+    assert isinstance(span, ReadableSpan)
+    assert set(span.attributes or ()) == {
+        f"landmarkgan.{stage}.seconds" for stage in ("queue", "convert", "synthesize", "encode")
+    }

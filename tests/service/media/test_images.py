@@ -4,6 +4,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from io import BytesIO
+from typing import IO
 
 import numpy as np
 import pytest
@@ -152,6 +153,31 @@ def test_encoded_pictures_come_back() -> None:
     with Image.open(BytesIO(encode_picture(picture, "webp"))) as image:
         assert image.format == "WEBP"
     assert len(encode_picture(picture, "jpeg", 95)) > len(encode_picture(picture, "jpeg", 10))
+
+
+def test_a_large_jpeg_is_written_by_way_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow lets other threads run only then; and the bytes are the same."""
+    files: list[bool] = []
+    save = Image.Image.save
+    monkeypatch.setattr(
+        Image.Image,
+        "save",
+        lambda image, file, *given, **more: (files.append(has_file(file)), save(image, file, *given, **more)),
+    )
+    picture = np.asarray(make_gradient(1100, 1000))
+    small, large = encode_picture(picture[:900], "jpeg"), encode_picture(picture, "jpeg")
+    assert files == [False, True]
+    monkeypatch.undo()
+    buffer = BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=90)
+    assert (large, read_picture(small).shape) == (buffer.getvalue(), (900, 1100, 3))
+
+
+def has_file(file: IO[bytes]) -> bool:
+    try:
+        return file.fileno() >= 0
+    except OSError:
+        return False
 
 
 def test_picture_too_long_for_its_format() -> None:
