@@ -26,7 +26,7 @@ SEAM_SIGMAS = (0.25, 0.06)  # crop sides: how far a difference along the seam re
 MOST_DIFFERENCE = np.array([64, 24, 24], np.float32)
 # Of the same: least and most. More than a little would make noise and blemishes loud.
 SPREADS = np.array([[0.6, 1.1], [0.0, 1.1], [0.0, 1.1]], np.float32)
-PASTED_AT_ONCE = 1 << 20  # pixels: as floats, the whole of a large picture would take a dozen times its memory
+PASTED_AT_ONCE = 1 << 18  # pixels: as floats, the whole of a large picture would take a dozen times its memory
 
 # Lightness and two opponent colours, as in YCbCr: linear, so that the way there and back is one matrix each.
 OPPONENT = np.array([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]], np.float32)
