@@ -13,9 +13,11 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import httpx
+from PIL import Image
 
 from benchmarks.process_memory import MemoryWatch
 from benchmarks.started_service import start_service, wait_until_ready
@@ -44,8 +46,8 @@ class Attack:
     options: dict[str, str]
 
 
-def make_attacks(folder: Path) -> list[Attack]:
-    """Every bomb that the service is to stand."""
+def make_attacks(folder: Path, reference: Path, target: str) -> list[Attack]:
+    """Every bomb that the service is to stand; `reference` is a picture of a face."""
     videos = {
         "clip of 16x12000": write_thin_clip(folder / "thin.mp4"),
         "clip of 16x8000, face beside": write_thin_clip(folder / "high.mp4", height=8000),
@@ -56,14 +58,27 @@ def make_attacks(folder: Path) -> list[Attack]:
         "JPEG of 7000 scans": make_scan_bomb(4000, 7000),
         "JPEG of 35 scans, 18 MP": make_scan_bomb(4240, 35),
         "PNG of 40 MP": make_flat_png(6300, 6300),
+        "face of 40 MP, pasted back": enlarge(reference, 6300),
     }
     return [
-        *(Attack(name, data, "/reenact", "image", {"paste_back": "true"}) for name, data in pictures.items()),
+        Attack("PNG of 40 MP, for its marks", pictures["PNG of 40 MP"], "/provenance", "image", {}),
         *(
-            Attack(name, path.read_bytes(), "/reenact/video", "video", {"layout": "side-by-side"})
+            Attack(name, data, "/reenact", "image", {"target": target, "paste_back": "true"})
+            for name, data in pictures.items()
+        ),
+        *(
+            Attack(name, path.read_bytes(), "/reenact/video", "video", {"target": target, "layout": "side-by-side"})
             for name, path in videos.items()
         ),
     ]
+
+
+def enlarge(reference: Path, side: int) -> bytes:
+    """A picture as a large JPEG."""
+    buffer = BytesIO()
+    with Image.open(reference) as picture:
+        picture.convert("RGB").resize((side, side)).save(buffer, "JPEG")
+    return buffer.getvalue()
 
 
 def watch(call: Callable[[], httpx.Response], ended: threading.Event, pause: float) -> float:
@@ -77,11 +92,10 @@ def watch(call: Callable[[], httpx.Response], ended: threading.Event, pause: flo
     return slowest
 
 
-def throw(address: str, target: str, attack: Attack) -> str:
+def throw(address: str, attack: Attack) -> str:
     """Throw it once, and wait for what becomes of it: a status, or the state of its job."""
     with httpx.Client(base_url=address, timeout=300) as client:
-        files, fields = {attack.field: ("bomb", attack.data)}, attack.options | {"target": target}
-        answer = client.post(attack.path, files=files, data=fields)
+        answer = client.post(attack.path, files={attack.field: ("bomb", attack.data)}, data=attack.options)
         if answer.status_code != 202:
             return str(answer.status_code)
         while (job := client.get(answer.headers["location"]).json())["state"] not in ENDED:
@@ -99,7 +113,7 @@ def measure(address: str, pid: int, target: str, attack: Attack, throws: int) ->
         memory = MemoryWatch(pid)
         alive = pool.submit(watch, lambda: client.get("/livez"), ended, 0.01)
         faces = pool.submit(watch, lambda: client.post("/synthesize", json=order), ended, 0.05)
-        thrown = [pool.submit(throw, address, target, attack) for _ in range(throws)]
+        thrown = [pool.submit(throw, address, attack) for _ in range(throws)]
         answers = Counter(each.result() for each in thrown)
         ended.set()
         figures = {"MiB": memory.close(), "/livez ms": alive.result(), "/synthesize ms": faces.result()}
@@ -115,7 +129,7 @@ def main() -> int:
     options = parser.parse_args()
     over = 0
     with tempfile.TemporaryDirectory() as name:
-        attacks = make_attacks(Path(name))
+        attacks = make_attacks(Path(name), options.models / options.target / "reference.jpg", options.target)
         settings = Settings(models_dir=options.models.resolve(), jobs_dir=Path(name) / "jobs", log_level="error")
         print(f"{'':32}{'bytes':>9}" + "".join(f"{title:>16}" for title in LIMITS) + "  answers")
         for attack in attacks:
