@@ -55,7 +55,7 @@ def decode_picture(data: bytes, max_pixels: int) -> Image8:
     """
     with _open(data, max_pixels) as image:
         image.load()
-        return np.asarray(_flatten(_turn_upright(image)))
+        return _to_array(_flatten(_turn_upright(image)))
 
 
 def count_pixels(data: bytes, max_pixels: int) -> int:
@@ -176,4 +176,13 @@ def _flatten(image: Image.Image) -> Image.Image:
         coloured = image if image.mode == "RGBA" else image.convert("RGBA")
         white.paste(coloured, mask=coloured)
         return white
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _to_array(image: Image.Image) -> Image8:
+    """In strips: Pillow's own way has the whole picture in memory three times."""
+    array = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, HELD_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        array[top : top + rows] = np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
+    return array

@@ -1,6 +1,7 @@
 """Pictures in and out."""
 
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from io import BytesIO
@@ -153,6 +154,18 @@ def test_encoded_pictures_come_back() -> None:
     with Image.open(BytesIO(encode_picture(picture, "webp"))) as image:
         assert image.format == "WEBP"
     assert len(encode_picture(picture, "jpeg", 95)) > len(encode_picture(picture, "jpeg", 10))
+
+
+def test_a_large_picture_is_decoded_into_little_more_than_its_own_memory() -> None:
+    picture = np.asarray(make_gradient(2000, 1501))
+    data = encode_picture(picture, "png")
+    tracemalloc.start()
+    try:
+        decoded = decode_picture(data, 4_000_000)
+        assert tracemalloc.get_traced_memory()[1] < 2.5 * picture.nbytes
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(decoded, picture)
 
 
 def test_a_large_jpeg_is_written_by_way_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
