@@ -148,14 +148,13 @@ def format_rows(target: str, measured: Mapping[str, Mapping[str, float]]) -> str
         cells = [f"{row['psnr']:.2f}", f"{row['psnr_box']:.2f}", f"{row['ssim_box']:.3f}", f"{row['sharpness']:.2f}"]
         cells += [f"{row['landmark_error']:.2f}", f"{row['steps']:.0f}", f"{row['seconds'] / 60:.1f}"]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    lines += [
-        "\nThe converter, on other identities' validation frames: rank correlation of driver and converted.\n",
-        f"| | {' | '.join(name.replace('_', ' ') for name in KEPT)} |",
-        f"| --- |{' --- |' * len(KEPT)}",
-        *(
-            f"| {name} | {' | '.join(f'{measured[name][measure]:.2f}' for measure in KEPT)} |"
-            for name in CONVERTER_ROWS
-            if name in measured
-        ),
-    ]
+    converters = [name for name in CONVERTER_ROWS if name in measured]
+    if converters:
+        lines += [
+            "\nThe converter, on other identities' validation frames: rank correlation of driver and converted.\n",
+            f"| | {' | '.join(name.replace('_', ' ') for name in KEPT)} |",
+            f"| --- |{' --- |' * len(KEPT)}",
+        ]
+    for name in converters:
+        lines.append(f"| {name} | {' | '.join(f'{measured[name][measure]:.2f}' for measure in KEPT)} |")
     return "\n".join(lines) + "\n"

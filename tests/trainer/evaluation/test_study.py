@@ -10,7 +10,16 @@ from tests.fixtures.acted import film_points, write_dataset
 from trainer.config import TrainingConfig, change_config
 from trainer.errors import ConfigError
 from trainer.evaluation import study as module
-from trainer.evaluation.study import FIGURES, PAPER_SECONDS, ROWS, StudyFolders, format_rows, study
+from trainer.evaluation.study import (
+    FIGURES,
+    KEPT,
+    PAPER_SECONDS,
+    ROWS,
+    StudyFolders,
+    format_rows,
+    measure_converter,
+    study,
+)
 
 CONFIG = TrainingConfig()
 
@@ -69,3 +78,15 @@ def test_the_table_has_a_line_for_each_row() -> None:
     row = {"psnr": 26.5, "psnr_box": 28.123, "ssim_box": 0.9, "sharpness": 1.0, "landmark_error": 2.5}
     table = format_rows("ada", {"default": row | {"steps": 1200, "seconds": 930.0}})
     assert table.splitlines()[-1] == "| default | 26.50 | 28.12 | 0.900 | 1.00 | 2.50 | 1200 | 15.5 |"
+    with_converter = format_rows("ada", {"converter": dict.fromkeys(KEPT, 0.987)})
+    assert with_converter.splitlines()[-1] == "| converter |" + " 0.99 |" * len(KEPT)
+
+
+def test_a_converter_that_changes_nothing_keeps_every_order(tmp_path: Path) -> None:
+    for name in ("ada", "bob"):
+        write_dataset(tmp_path, name, film_points(24), size=16)
+    kept = measure_converter(nn.Identity(), "ada", tmp_path)
+    moving = {name: value for name, value in kept.items() if value != 0}
+    assert list(kept) == list(KEPT)
+    assert moving
+    assert set(moving.values()) == {1.0}
