@@ -11,7 +11,7 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial import Delaunay
 
 from shared.bundle import BundleManifest
-from shared.landmarks import Points
+from shared.landmarks import Points, convert_scheme, guess_scheme
 from shared.pixels import Image8
 from trainer.data.dataset import FrameDataset
 from trainer.errors import ScoredFolderError
@@ -87,6 +87,7 @@ class NearestFrame:
     def make(self, shot: Shot) -> Image8:
         """A copy of that frame's crop."""
         wanted = self.served.convert(shot.target, shot.landmarks)
+        wanted = convert_scheme(wanted, guess_scheme(len(wanted)), self.datasets[shot.target].scheme)
         distance = np.square(self.landmarks[shot.target] - wanted).sum(axis=(1, 2))
         return np.asarray(self.datasets[shot.target].all_crops[self.rows[shot.target][int(distance.argmin())]])
 

@@ -74,6 +74,7 @@ EXTREMES: Mapping[str, Edit] = {
     "mouth wide": act(mouth_open=0.45),
     "mouth wider": act(mouth_open=0.65),
 }
+SLIDERS = ("mouth_open", "smile", "pout", "brows_up")
 MOST_STRANGERS = 8
 FILM_FRAMES, FILM_MILLISECONDS, FILM_CELL = 50, 80, 160
 """Of the film: pictures, how long each is shown, pixels of a face's side."""
@@ -100,7 +101,7 @@ def draw_sheets(targets: Sequence[str], data_dir: Path, models_dir: Path) -> lis
     stills = find_stills(faces, load_detector(DETECTOR, models_dir)) if faces.is_dir() else []
     figures = (
         ("held-out", "Test frames, their landmarks, and the faces generated from these.", show_held_out(actors), 2),
-        ("sliders", "Each slider at either end.", [show_sliders(actor) for actor in actors], 1),
+        ("sliders", "Each slider at either end.", [show_sliders(actor) for actor in actors], 2),
         ("eyes", "Each eye shut alone; gaze.", [show_eyes(actor) for actor in actors], 1),
         ("extremes", "Heads turned and mouths opened.", [show_edits(actor, EXTREMES) for actor in actors], 1),
         ("reenactment", "Driven by one another.", show_reenactment(actors, others), 2),
@@ -130,8 +131,8 @@ def show_held_out(actors: Sequence[Actor]) -> list[Panel]:
 
 
 def show_sliders(actor: Actor) -> Panel:
-    """Every motion of the anatomy at its low and at its high end."""
-    motions = describe(get_scheme(actor.manifest.scheme)).motions
+    """Motions of mouth and brows at their low and at their high end; `show_eyes` has the others."""
+    motions = [motion for motion in describe(get_scheme(actor.manifest.scheme)).motions if motion.name in SLIDERS]
     low = [act(**{motion.name: motion.low}) for motion in motions]
     high = [act(**{motion.name: motion.high}) for motion in motions]
     columns = [motion.name.replace("_", " ") for motion in motions]
