@@ -12,6 +12,7 @@ from PIL import Image
 
 from shared.bundle import read_bundle
 from shared.detectors import load_detector
+from shared.landmarks import IBUG68, IBUG70, convert_scheme
 from tests.fixtures.acted import film_points, write_dataset
 from tests.fixtures.painted import write_video
 from trainer.cli import evaluate as cli_evaluate
@@ -41,7 +42,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for phase, (name, split) in enumerate(
         {"cap": blocks, "franck": blocks, "zoe": np.full(8, SPLITS["test"], np.int8)}.items()
     ):
-        write_dataset(tmp_path / "data", name, film_points(len(split), phase=2.0 * phase), split=split)
+        points = convert_scheme(film_points(len(split), phase=2.0 * phase), IBUG68, IBUG70)
+        write_dataset(tmp_path / "data", name, points, split=split)
     faces = tmp_path / "data" / "media" / "faces"
     faces.mkdir(parents=True)
     shutil.copy(ROOT / "models" / "cap" / "reference.jpg", faces)
