@@ -66,7 +66,8 @@ async def test_the_service_draws_what_the_networks_draw(models: Path, networks: 
                     expected = from_network(theta(converter(units) if convert else units).numpy())[0]
                 assert picture.shape == (256, 256, 3)
                 luma = (picture.astype(float) - expected) @ np.array([0.299, 0.587, 0.114])
-                assert np.abs(luma).max() <= 2  # the watermark is in the colours
+                assert np.abs(luma).mean() < 0.5  # the watermark is in the colours,
+                assert np.abs(luma).max() < 8  # but where a colour would leave the range
                 pictures.append(picture.astype(int))
     assert np.abs(pictures[0] - pictures[1]).mean() > 1  # with and without the converter,
     assert np.abs(pictures[0] - pictures[2]).mean() > 1  # and for each face, another picture
