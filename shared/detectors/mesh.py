@@ -95,7 +95,7 @@ def find_network(path: Path) -> Path:
     """The path of one ONNX file. Raises DetectorUnavailableError where it is not there."""
     if not path.is_file():
         raise DetectorUnavailableError(
-            f"{path.name} is not in {path.parent}; `python -m trainer.convert_mesh` makes models/mesh again"
+            f"{path.name} is not in {path.parent}; `python -m trainer.convert.mesh` makes models/mesh again"
         )
     return path
 

@@ -6,7 +6,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from trainer.convert_mesh import ConversionError, replace_prelus
+from trainer.convert.mesh import ConversionError, replace_prelus
 
 SLOPES = np.array([0.25, -0.5, 1.0], np.float32)
 

