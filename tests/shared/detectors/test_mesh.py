@@ -213,5 +213,5 @@ def test_load_detector_gives_the_mesh() -> None:
 def test_unknown_names_and_missing_networks_are_explained(tmp_path: Path) -> None:
     with pytest.raises(DetectorUnavailableError, match=r"'mash'; there are: mesh, fan"):
         load_detector("mash", MODELS)
-    with pytest.raises(DetectorUnavailableError, match=r"face_detection\.onnx is not in .*convert_mesh"):
+    with pytest.raises(DetectorUnavailableError, match=r"face_detection\.onnx is not in .*convert\.mesh"):
         load_detector("mesh", tmp_path)
