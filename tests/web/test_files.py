@@ -79,7 +79,7 @@ def test_saved_landmarks_load_as_they_were(page: Page) -> None:
     drag(page, (0.5, 0.5), (0.52, 0.53))
     set_range(page, "#slider-smile", 0.15)
     saved = save(page)
-    assert (saved["target"], saved["scheme"], saved["units"], saved["convert"]) == ("franck", "ibug68", "crop", False)
+    assert (saved["target"], saved["scheme"], saved["units"], saved["convert"]) == ("franck", "ibug70", "crop", False)
     with repainting(page):
         page.click("[data-preset=neutral]")
     assert save(page) != saved
@@ -92,7 +92,7 @@ def test_an_answer_of_landmarks_is_a_file_to_start_from(page: Page) -> None:
     """In pixels of a picture, of another person: placed by the target's crop rule, and converted."""
     open_editor(page)
     pixels = read_points(page) * 300 + 500
-    answer: dict[str, Any] = {"faces": [{"scheme": "ibug68", "landmarks": pixels.tolist()}]}
+    answer: dict[str, Any] = {"faces": [{"scheme": "ibug70", "landmarks": pixels.tolist()}]}
     with repainting(page):
         upload(page, "#landmark-file", "landmarks.json", json.dumps(answer).encode())
     assert save(page)["convert"] is True

@@ -27,7 +27,7 @@ from service.provenance.watermark import code_target, read_watermark
 from service.provenance.xmp import XMP_BOX, make_xmp, read_xmp
 from service.settings import Settings
 from shared.bundle import load_bundle
-from tests.fixtures.painted import write_video
+from tests.fixtures.painted import PaintedDetector, paint_people, write_video
 
 pytestmark = pytest.mark.anyio
 
@@ -110,9 +110,9 @@ async def test_a_label_is_an_option_of_every_picture(settings: Settings) -> None
 
 def test_videos_say_what_they_are(settings: Settings, tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
-    write_video(clip, [np.asarray(draw_faces((60, 40, 120), size=(320, 240)))] * 4)
+    write_video(clip, [paint_people((1, 60, 40, 120), width=320, height=240)] * 4)
     own = settings.model_copy(update={"jobs_dir": tmp_path / "jobs"})
-    with run_service(own, MarkedDetector()) as service, httpx.Client(base_url=f"http://{service.address}") as client:
+    with run_service(own, PaintedDetector()) as service, httpx.Client(base_url=f"http://{service.address}") as client:
         form = {"target": "ada", "layout": "side-by-side", "label": "visible"}
         job = client.post("/reenact/video", files={"video": clip.read_bytes()}, data=form).json()
         wait_until(lambda: client.get(f"/jobs/{job['id']}").json()["state"] not in ("waiting", "running"))
