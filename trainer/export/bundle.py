@@ -155,6 +155,7 @@ def export_network(
         )
     assert program is not None
     model = program.model_proto
+    drop_traces(model)
     store_float16(model)
     onnx.checker.check_model(model, full_check=True)
     path.write_bytes(model.SerializeToString())
@@ -178,6 +179,20 @@ def quiet_exporter() -> Iterator[None]:
             yield
     finally:
         logger.removeFilter(is_news)
+
+
+def drop_traces(model: onnx.ModelProto) -> None:
+    """Take out what the exporter notes of the code that each node came from: paths of the machine that trained."""
+    for part in (
+        model,
+        model.graph,
+        *model.graph.node,
+        *model.graph.input,
+        *model.graph.output,
+        *model.graph.value_info,
+    ):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
 
 
 def store_float16(model: onnx.ModelProto) -> None:

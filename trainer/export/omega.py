@@ -26,7 +26,7 @@ from trainer.config import DetectorTraining
 from trainer.data.dataset import FrameDataset
 from trainer.data.folders import finish_folder, start_folder
 from trainer.errors import ExportError
-from trainer.export.bundle import OPSET, PARITY, quiet_exporter, store_float16
+from trainer.export.bundle import OPSET, PARITY, drop_traces, quiet_exporter, store_float16
 from trainer.losses.generator import GuidanceDetector
 from trainer.networks.hourglass import Hourglass
 
@@ -126,6 +126,7 @@ def write_network(omega: Hourglass, sigma: float, pictures: Tensor, path: Path) 
     fold_constants(program.model)
     remove_unused_nodes(program.model)
     model = program.model_proto
+    drop_traces(model)
     store_float16(model)
     onnx.checker.check_model(model, full_check=True)
     path.write_bytes(model.SerializeToString())

@@ -119,6 +119,13 @@ def test_the_files_answer_as_the_networks_do(exported: Exported, batch: int) -> 
         assert expected.std() > 0.01  # an answer that says something
 
 
+def test_the_files_say_nothing_of_the_machine_that_trained(exported: Exported) -> None:
+    folder, _, _, _ = exported
+    for path in folder.glob("*.onnx"):
+        assert str(Path(__file__).parents[3]).encode() not in path.read_bytes()
+        assert b"site-packages" not in path.read_bytes()
+
+
 def test_large_weights_are_stored_in_half_the_bytes(exported: Exported) -> None:
     folder, _, converter, theta = exported
     for network, name in ((converter, "converter.onnx"), (theta, "tl2f.onnx")):
