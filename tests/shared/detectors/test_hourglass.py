@@ -151,5 +151,5 @@ def test_missing_networks_are_explained(tmp_path: Path) -> None:
     with pytest.raises(DetectorUnavailableError, match=r"no trained detector in .*make train-detector"):
         load_detector("hourglass", tmp_path)
     shutil.copytree(MODELS / "hourglass", tmp_path / "hourglass")
-    with pytest.raises(DetectorUnavailableError, match=r"face_detection\.onnx is not in .*convert_mesh"):
+    with pytest.raises(DetectorUnavailableError, match=r"face_detection\.onnx is not in .*convert\.mesh"):
         load_detector("hourglass", tmp_path)
