@@ -285,7 +285,7 @@ def main(arguments: list[str] | None = None) -> int:
                 path = convert_model(wheel, model, options.out)
                 print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
     except ConversionError as error:
-        print(f"convert_mesh: {error}", file=sys.stderr)
+        print(f"{error}", file=sys.stderr)
         return 1
     (options.out / "NOTICE").write_text(NOTICE, encoding="utf-8")
     return 0
