@@ -170,6 +170,7 @@ def test_another_target_takes_the_edit_over_and_its_undo(page: Page) -> None:
     page.click("#redo")
     with repainting(page):
         page.select_option("#target", "franck")
+    page.wait_for_load_state("networkidle")
     np.testing.assert_allclose(read_points(page), edited, atol=1e-3)
     page.click("#undo")
     page.click("#undo")
