@@ -68,7 +68,7 @@ async def test_a_result_that_is_gone_is_told(settings: Settings, clip: bytes) ->
 async def test_the_sweep_survives_a_deletion_beside_it(settings: Settings, clip: bytes) -> None:
     """Two jobs expire at once; the second is deleted by somebody else while the first is."""
     async with serve(settings.model_copy(update={"job_keep_seconds": 0.6}), PaintedDetector()) as client:
-        jobs: Jobs = client.app.state.jobs  # type: ignore[attr-defined]
+        jobs: Jobs = client.app.state.jobs
         ids = [(await post(client, clip)).json()["id"] for _ in range(2)]
         for job_id in ids:
             await wait_for(client, job_id, "done")
@@ -78,11 +78,11 @@ async def test_the_sweep_survives_a_deletion_beside_it(settings: Settings, clip:
             await asyncio.gather(*(remove(each) for each in ids))
             await remove(job_id)  # as the sweep does, which read of it before
 
-        jobs.remove = remove_both  # type: ignore[method-assign]
+        jobs.remove = remove_both
         async with asyncio.timeout(60):
             while (await client.get(f"/jobs/{ids[1]}")).status_code != 404:
                 await asyncio.sleep(0.02)
-        jobs.remove = remove  # type: ignore[method-assign]
+        jobs.remove = remove
         later = (await post(client, clip)).json()["id"]
         await wait_for(client, later, "done")
         async with asyncio.timeout(60):

@@ -163,8 +163,8 @@ class AmbiguousFace(MeshDetector):
     def __init__(self) -> None:
         super().__init__(MODELS / "mesh", threads=1)
         self.wrong, self.right = (each.region for each in self.candidates)
-        self.faces.find_candidates = self.list_candidates  # type: ignore[method-assign]
-        self.faces.score_regions = self.score  # type: ignore[method-assign]
+        self.faces.find_candidates = self.list_candidates
+        self.faces.score_regions = self.score
 
     def list_candidates(self, picture: Picture, views: list[Region]) -> list[FaceCandidate]:
         return list(self.candidates)

@@ -81,8 +81,8 @@ def note_exports(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     original = module.export_bundle
 
     def note(*given: object) -> Path:
-        steps.append(given[-1].steps)  # type: ignore[attr-defined]
-        return original(*given)  # type: ignore[arg-type]
+        steps.append(given[-1].steps)
+        return original(*given)
 
     monkeypatch.setattr(module, "export_bundle", note)
     return steps
