@@ -36,6 +36,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="MP4", help="the file to make")
     parser.add_argument("--layout", choices=get_args(Layout), default="face", help="default: face")
     parser.add_argument("--face", type=int, default=0, metavar="N", help="which face; 0, the default, is the largest")
+    parser.add_argument("--start", type=float, default=0, metavar="S", help="second at which to begin; default: 0")
+    parser.add_argument("--end", type=float, metavar="S", help="second at which to end; default: where the clip does")
     parser.add_argument("--label", choices=get_args(Label), default="none", help="one that people see")
     parser.add_argument("--no-smoothing", dest="smoothing", action="store_false", help="leave the detector's jitter in")
     parser.add_argument("--overwrite", action="store_true", help="replace the output where it is there already")
@@ -48,9 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level="WARNING", format="%(levelname)s %(message)s")
     try:
         settings = Settings()
-        options = RenderOptions(
-            target=given.target, layout=given.layout, face=given.face, smoothing=given.smoothing, label=given.label
-        )
+        options = RenderOptions.model_validate({name: getattr(given, name) for name in RenderOptions.model_fields})
     except ValidationError as error:
         for each in error.errors():
             print(f"{'_'.join(str(part) for part in each['loc'])}: {each['msg']}", file=sys.stderr)

@@ -86,6 +86,7 @@ async def synthesize(
         order.to_output(),
         order.units,
         order.source_neutral,
+        order.view,
     )
     portrait = await run_while_connected(request, work, face_service.settings.deadline_seconds)
     return await run_in_threadpool(answer_synthesis, request, portrait, order.response)

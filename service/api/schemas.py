@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 
 from service.inference.bundles import Consent, Target
 from service.inference.face_service import DetectedFaces, Detection, Output, SynthesisResult
-from service.inference.synthesis import Units
+from service.inference.synthesis import WHOLE, Units, View
 from service.media.images import PictureFormat
 from service.provenance.inspection import Provenance
 from service.provenance.label import Label
@@ -87,6 +87,7 @@ class SynthesizeRequest(PictureOptions):
         description="crop: landmarks in the target's crop units, where scale and place count.",
     )
     source_neutral: Faces | None = Field(default=None, description=NEUTRAL_TEXT)
+    view: View = Field(default=WHOLE, description="What of the target's crop the picture shows; default: the whole.")
 
 
 class PicturesForm(BaseModel):

@@ -15,7 +15,9 @@ from service.errors import FaceIndexError, NoFaceError, OptionError, UnnamedTarg
 from service.inference.bundles import Catalogue, Target
 from service.inference.engine import Engine, Step
 from service.inference.synthesis import (
+    WHOLE,
     Units,
+    View,
     find_source_neutral,
     place_landmarks,
     place_neutral,
@@ -161,6 +163,7 @@ class FaceService:
         output: Output,
         units: Units = "any",
         source_neutral: Sequence[ArrayLike] | None = None,
+        view: View = WHOLE,
     ) -> SynthesisResult:
         """Landmarks -> the target's face.
 
@@ -176,7 +179,9 @@ class FaceService:
         with self.engine.admit():
             face = await self.animate(target, DrivingFace(placed.points, convert, neutral), watch)
             with watch.measure("encode"):
-                data, width, height = await self.in_pool(lambda: self.finish_face(face.picture, target, output))
+                data, width, height = await self.in_pool(
+                    lambda: self.finish_face(view.cut(face.picture), target, output)
+                )
         return SynthesisResult(
             target=target,
             data=data,

@@ -6,18 +6,43 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.bundle import BundleManifest
 from shared.errors import LandmarksError
-from shared.geometry import Crop, CropRule, find_crop
+from shared.geometry import Crop, CropRule, cut_crop, find_crop
 from shared.landmarks import Points, Scheme, check_points, convert_scheme, get_scheme, guess_scheme
 from shared.neutral import find_neutral
+from shared.pixels import Image8
 
 Units = Literal["any", "crop"]
 
 CROP_UNITS = Crop(x=0.5, y=0.5, side=1.0)  # the crop that landmarks in crop units are cut by already
 RIGID_FACTOR = 6.0  # sides of a crop to the spread of eyes and nose: about that of the targets' own rules
 MAX_UNITS = 16.0  # a landmark so many crop sides away belongs to no face
+
+
+class View(BaseModel):
+    """What of the target's crop a picture shows: an upright square, its centre and its side in crop units.
+
+    Beyond the crop the pixels of its edge go on.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    x: float = Field(default=0.5, ge=-0.5, le=1.5, description="The centre; a smaller one moves the face to the right.")
+    y: float = Field(default=0.5, ge=-0.5, le=1.5, description="The centre; a smaller one moves the face down.")
+    side: float = Field(default=1.0, ge=0.25, le=4, description="Under 1 the face is larger, over 1 smaller.")
+
+    def cut(self, picture: Image8) -> Image8:
+        """The view ``(S, S, 3)`` of the crop's whole picture of that size."""
+        size = picture.shape[0]
+        return (
+            picture if self == WHOLE else cut_crop(picture, Crop(self.x * size, self.y * size, self.side * size), size)
+        )
+
+
+WHOLE = View()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from service.inference.driver_neutral import MOST_MOMENTS
 from service.inference.face_player import FacePlayer
 from service.inference.face_service import Stopwatch
-from service.media.video_process import Shot, VideoLimits, VideoProcess
+from service.media.video_process import Shot, Stretch, VideoLimits, VideoProcess
 from service.threads import run_in
 from shared.landmarks import Points, get_scheme
 from shared.neutral import WATCHED, find_neutral
@@ -17,13 +17,13 @@ from shared.neutral import WATCHED, find_neutral
 UNKNOWN_LENGTH_STEP = 12  # frames, where a file does not say how many it has
 
 
-async def find_clip_neutral(player: FacePlayer, source: Path, limits: VideoLimits) -> Points | None:
+async def find_clip_neutral(player: FacePlayer, source: Path, limits: VideoLimits, stretch: Stretch) -> Points | None:
     """The neutral shape (N, 2) of the face that `player` follows, in the target's crop units; None where it is nowhere.
 
-    From frames spread over the clip. Raises what VideoProcess raises.
+    From frames spread over that stretch of the clip. Raises what VideoProcess raises.
     """
     hand = ThreadPoolExecutor(1, thread_name_prefix="watch")
-    sampler = Sampler(source, limits)
+    sampler = Sampler(source, limits, stretch)
     found, watch = [], Stopwatch()
     reading = run_in(hand, sampler.next)
     try:
@@ -47,8 +47,8 @@ async def find_clip_neutral(player: FacePlayer, source: Path, limits: VideoLimit
 class Sampler:
     """Frames spread evenly over a clip, about MOST_MOMENTS of them."""
 
-    def __init__(self, source: Path, limits: VideoLimits) -> None:
-        self.source, self.limits = source, limits
+    def __init__(self, source: Path, limits: VideoLimits, stretch: Stretch) -> None:
+        self.source, self.limits, self.stretch = source, limits, stretch
         self._process: VideoProcess | None = None
         self._killed, self._step = False, 1
 
@@ -56,7 +56,7 @@ class Sampler:
         """The next of them, None after the last. Raises what VideoProcess raises."""
         if self._process is not None:
             return self._process.read(self._step)
-        self._process = VideoProcess(self.source, self.limits)
+        self._process = VideoProcess(self.source, self.limits, self.stretch)
         if self._killed:
             self._process.kill()
         frames = self._process.open().frames

@@ -1,6 +1,7 @@
 """A whole clip, played by the target: what a video job and the shell command both do."""
 
 import asyncio
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.errors import NoFaceError, StorageError
 from service.inference.face_player import FacePlayer, Layout, compose
 from service.inference.face_service import FaceService, Stopwatch
 from service.inference.synthesis import Placed
 from service.media.clip_neutral import find_clip_neutral
-from service.media.video_process import Shot, VideoFacts, VideoLimits, VideoProcess
+from service.media.video_process import Shot, Stretch, VideoFacts, VideoLimits, VideoProcess
 from service.provenance.label import Label
 from service.provenance.marker import Marker
 from service.provenance.origin import Origin
@@ -23,6 +24,8 @@ from service.threads import run_in
 from shared.animation import Face
 
 Made = TypeVar("Made")
+
+LATEST_START = 3600.0  # seconds: what comes before has to be decoded, too
 
 
 class RenderOptions(BaseModel):
@@ -35,6 +38,19 @@ class RenderOptions(BaseModel):
     face: int = Field(default=0, ge=0, le=1000, description="Which face, by size when it is first seen; 0 the largest.")
     label: Label = Field(default="none", description="A label that people see, in a corner of every frame.")
     smoothing: bool = Field(default=True, description="Steady the landmarks over time.")
+    start: float = Field(default=0, ge=0, le=LATEST_START, description="Second of the clip at which the video begins.")
+    end: float | None = Field(default=None, gt=0, description="Second at which it ends; default: where the clip does.")
+
+    @model_validator(mode="after")
+    def _leaves_something(self) -> "RenderOptions":
+        if self.end is not None and self.end <= self.start:
+            raise ValueError("'end' must be later than 'start'")
+        return self
+
+    @property
+    def stretch(self) -> Stretch:
+        """What of the clip is wanted."""
+        return Stretch(self.start, math.inf if self.end is None else self.end)
 
 
 @dataclass
@@ -60,7 +76,7 @@ class ClipRenderer:
 
     def open(self) -> VideoFacts:
         """Raises what VideoProcess raises, as all of it does."""
-        self._process = VideoProcess(self.source, self.limits)
+        self._process = VideoProcess(self.source, self.limits, self.options.stretch)
         if self._killed:
             self._process.kill()
         return self._process.open()
@@ -121,7 +137,7 @@ async def render_clip(
     `FaceService.find_target`. Whatever ends it, a cancellation too, no half of a result stays.
     """
     target = face_service.find_target(options.target)
-    neutral = await find_clip_neutral(FacePlayer(face_service, target, options.face), source, limits)
+    neutral = await find_clip_neutral(FacePlayer(face_service, target, options.face), source, limits, options.stretch)
     player = FacePlayer(face_service, target, options.face, smooth=options.smoothing, neutral=neutral)
     origin = Origin.of(target, composite=options.layout != "face")
     renderer = ClipRenderer(source, result, options, limits, face_service.marker, origin)

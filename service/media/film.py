@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from service.errors import StorageError
 from service.inference.bundles import Target
 from service.inference.face_service import FaceService, Stopwatch
-from service.inference.synthesis import Units, place_landmarks
+from service.inference.synthesis import WHOLE, Units, View, place_landmarks
 from service.media.clip_renderer import Progress
 from service.media.images import resize_picture
 from service.media.keyframes import find_blink, interpolate, shut_eyes
@@ -51,6 +51,7 @@ class Keyframe(BaseModel):
     scheme: str | None = Field(default=None, max_length=64, description="Default: guessed from the count.")
     convert: bool = Field(default=True, description="False where the landmarks have the target's own shape already.")
     units: Units = Field(default="any", description="As in POST /synthesize.")
+    view: View = Field(default=WHOLE, description="As in POST /synthesize.")
 
 
 class FilmOptions(BaseModel):
@@ -165,15 +166,19 @@ async def render_film(
     writer = FilmWriter(result, order, face_service.marker, Origin.of(target))
     progress = Progress(total=order.count_frames())
 
-    async def make(seconds: float, points: Points) -> Image8:
+    views = np.array([(each.view.x, each.view.y, each.view.side) for each in order.keyframes])  # (K, 3)
+
+    async def make(seconds: float, points: Points, view: View) -> Image8:
         shut = find_blink(seconds) if order.blinks else 0.0
         face = await face_service.animate(target, DrivingFace(shut_eyes(points, shut, scheme), False), watch)
-        return await asyncio.to_thread(resize_picture, face.picture, order.size or face.picture.shape[0])
+        return await asyncio.to_thread(resize_picture, view.cut(face.picture), order.size or face.picture.shape[0])
 
     hand = ThreadPoolExecutor(1, thread_name_prefix="film")
     try:
-        for seconds, points in interpolate(moments, faces, order.rate):
-            await run_in(hand, writer.add, await make(seconds, points))
+        shown = interpolate(moments, views, order.rate)
+        for (seconds, points), (_, (x, y, side)) in zip(interpolate(moments, faces, order.rate), shown, strict=True):
+            view = View(x=x, y=y, side=side)
+            await run_in(hand, writer.add, await make(seconds, points.astype(np.float32), view))
             progress.frames += 1
             tell(progress)
         await run_in(hand, writer.finish)

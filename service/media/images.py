@@ -98,7 +98,7 @@ def _open(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
             raise ImageError("The picture is truncated or damaged; its data can't be decoded.") from error
         if not data:
             raise ImageError("The uploaded file is empty.") from error
-        raise UnsupportedImageError("This file is no picture we read.", "A JPEG, PNG or WebP file.") from error
+        raise UnsupportedImageError("This file can't be read as a picture.", "A JPEG, PNG or WebP file.") from error
 
 
 def encode_picture(picture: Image8, wanted: PictureFormat, quality: int | None = None, xmp: bytes = b"") -> bytes:
@@ -145,7 +145,7 @@ def sniff_media_type(data: bytes) -> str:
         with Image.open(BytesIO(data), formats=READ_FORMATS) as image:
             return str(image.get_format_mimetype())
     except Exception as error:
-        raise UnsupportedImageError("This file is no picture we read.", "A JPEG, PNG or WebP file.") from error
+        raise UnsupportedImageError("This file can't be read as a picture.", "A JPEG, PNG or WebP file.") from error
 
 
 def read_packet(data: bytes) -> bytes:

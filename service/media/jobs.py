@@ -254,7 +254,8 @@ def _store_upload(upload: BinaryIO, job: Job) -> None:
 
 def _check_upload(job: Job, limits: VideoLimits) -> None:
     """Open what was stored; a record makes it a job that outlives this process."""
-    process = VideoProcess(job.folder / SOURCE, limits)
+    assert isinstance(job.record.options, RenderOptions)
+    process = VideoProcess(job.folder / SOURCE, limits, job.record.options.stretch)
     try:
         job.progress.total = process.open().frames
     finally:

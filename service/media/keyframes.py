@@ -1,6 +1,7 @@
 """Faces at moments, and the faces in between: eased from one to the next, with blinks where they are wanted."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,13 @@ FIRST_BLINK, BLINK_EVERY = 1.3, 3.7  # seconds
 CLOSING, OPENING = 0.1, 0.2  # seconds: lids fall faster than they rise
 UPPER_SHARE = 0.8  # of a blink's way is the upper lid's
 
+Values = NDArray[np.floating[Any]]
 
-def interpolate(moments: Sequence[float], faces: Points, rate: float) -> Iterator[tuple[float, Points]]:
-    """Times in seconds and faces ``(N, 2)`` from the first moment to the last, `rate` a second.
 
-    `moments` rise; `faces` are ``(K, N, 2)``. Between two faces all points go straight, slowly at both ends.
+def interpolate(moments: Sequence[float], values: Values, rate: float) -> Iterator[tuple[float, Values]]:
+    """Times in seconds and values from the first moment to the last, `rate` a second.
+
+    `moments` rise; `values` are ``(K, ...)``, such as faces. Between two all goes straight, slowly at both ends.
     """
     count = round((moments[-1] - moments[0]) * rate) + 1
     for number in range(count):
@@ -24,8 +27,7 @@ def interpolate(moments: Sequence[float], faces: Points, rate: float) -> Iterato
         row = min(int(np.searchsorted(moments, at, side="right")) - 1, len(moments) - 2)
         share = (at - moments[row]) / (moments[row + 1] - moments[row])
         eased = share * share * (3 - 2 * share)
-        face: Points = (faces[row] + (faces[row + 1] - faces[row]) * eased).astype(np.float32)
-        yield passed, face
+        yield passed, values[row] + (values[row + 1] - values[row]) * eased
 
 
 def find_blink(seconds: float) -> float:

@@ -13,7 +13,7 @@ from av.codec import Codec
 from av.container import InputContainer, OutputContainer
 
 from service.media.timeline import Timeline
-from service.media.video_process import VideoFacts
+from service.media.video_process import Stretch, VideoFacts
 
 # What MP4 players everywhere play is taken over as it is, MP3 from the rate on that MP4 allows; the rest becomes AAC.
 KEPT_SOUND = {"aac": 0, "mp3": 16_000}
@@ -25,7 +25,7 @@ class SoundTrack:
     What of it is damaged leaves a gap.
     """
 
-    def __init__(self, source: InputContainer, target: OutputContainer, facts: VideoFacts) -> None:
+    def __init__(self, source: InputContainer, target: OutputContainer, facts: VideoFacts, stretch: Stretch) -> None:
         """`source` is a container of the track's own."""
         self._target, self._start = target, facts.start
         self._source = source.streams.audio[0]
@@ -39,11 +39,12 @@ class SoundTrack:
             self._resampler = self._make_resampler()
         self._base = Fraction(self._source.time_base or Fraction(1, av.time_base))
         self._timeline = Timeline(facts.end / float(self._base))
+        self._first, self._after = (edge / float(self._base) for edge in (stretch.start, stretch.end))
         self._packets = source.demux(self._source)
         self._next: tuple[av.Packet[AudioStream], int] | None = None
 
     def copy_until(self, seconds: float) -> None:
-        """Take over what is heard up to this time since the file's first moment. Raises OSError for a failed write."""
+        """Take over what is heard up to this time since the stretch's start. Raises OSError for a failed write."""
         while True:
             if self._next is None:
                 packet = self._read()
@@ -51,7 +52,10 @@ class SoundTrack:
                     return
                 step = packet.duration or round(Fraction(1024, self._stream.rate) / self._base)
                 told = None if packet.pts is None else packet.pts - round(self._start / self._base)
-                self._next = packet, self._timeline.place(told, step)
+                ticks = self._timeline.place(told, step)
+                if packet.size and not self._first < ticks + step <= self._after:
+                    continue  # before the stretch, or behind it
+                self._next = packet, max(0, ticks - round(self._first))
             packet, ticks = self._next
             if packet.size and ticks * self._base > seconds:
                 return

@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 from service.errors import StorageError, UnsupportedVideoError, VideoDamagedError, VideoTooLargeError
 from service.media.sound import SoundTrack
 from service.media.timeline import Timeline
-from service.media.video_process import MAX_SIDE, Shot, VideoFacts, VideoLimits
+from service.media.video_process import MAX_SIDE, WHOLE, Shot, Stretch, VideoFacts, VideoLimits
 from shared.pixels import Image8
 
 # A playlist is a video to FFmpeg too, and would have it open other files and hosts: only containers are read.
@@ -38,21 +38,26 @@ EXPECTED = "A video file such as MP4, WebM, MKV, MOV or AVI."
 
 
 class VideoReader:
-    """One video's frames in order."""
+    """The frames of one video, or of a stretch of it, in order."""
 
-    def __init__(self, path: Path, limits: VideoLimits) -> None:
-        """Raises UnsupportedVideoError, VideoTooLargeError and VideoDamagedError."""
-        self.limits, self.path = limits, path
+    def __init__(self, path: Path, limits: VideoLimits, stretch: Stretch = WHOLE) -> None:
+        """Raises UnsupportedVideoError, VideoTooLargeError and VideoDamagedError. The length is limited once cut."""
+        self.limits, self.path, self.stretch = limits, path, stretch
         self._container = open_video(path)
         try:
             if not self._container.streams.video:
                 raise UnsupportedVideoError("The file holds no video.", EXPECTED)
             self._stream = self._container.streams.video[0]
-            self.facts = _read_facts(self._container, self._stream, limits)
+            self.facts = _read_facts(self._container, self._stream, limits, stretch)
             self._check_size(self._stream.width, self._stream.height)
             seconds = self._container.duration / av.time_base if self._container.duration else 0.0
-            if seconds > limits.seconds:
-                raise VideoTooLargeError(f"The video is {seconds:.0f} seconds long.", self._expect_length())
+            if seconds and stretch.start >= seconds:
+                raise UnsupportedVideoError(
+                    f"The video is {seconds:.1f} seconds long: nothing is left of it from second {stretch.start:g} on.",
+                    "A start before its end.",
+                )
+            if (wanted := stretch.cap(seconds)) > limits.seconds:
+                raise VideoTooLargeError(f"The video is {wanted:.0f} seconds long.", self._expect_length())
         except BaseException:
             self._container.close()
             raise
@@ -64,6 +69,22 @@ class VideoReader:
 
     def read(self) -> Shot | None:
         """The next frame, None after the last. Raises VideoTooLargeError where it is longer or larger than it said."""
+        clock, longest = self.facts.clock, self.limits.seconds
+        first = math.ceil(self.stretch.start / clock)
+        while (placed := self._place_next()) is not None:
+            frame, ticks = placed
+            seconds = float((ticks - first) * clock)
+            if ticks < first:
+                continue
+            if ticks * clock >= self.stretch.end:
+                return None
+            if seconds > longest or self._count > FASTEST * (self.stretch.start + longest):
+                raise VideoTooLargeError("The video is longer than it says.", self._expect_length())
+            return Shot(self._show(frame), ticks - first, seconds)
+        return None
+
+    def _place_next(self) -> tuple[av.VideoFrame, int] | None:
+        """The next frame of the file, and its time since the file's first moment in ticks."""
         frame = self._coming if self._coming is not None else next(self._frames, None)
         if frame is None:
             if not self._count:
@@ -74,14 +95,14 @@ class VideoReader:
         self._count += 1
         facts = self.facts
         step = max(1, round(1 / (facts.rate * facts.clock)))
-        ticks = self._timeline.place(self._find_ticks(frame), step, self._find_ticks(self._coming))
-        seconds = float(ticks * facts.clock)
-        if seconds > self.limits.seconds or self._count > FASTEST * self.limits.seconds:
-            raise VideoTooLargeError("The video is longer than it says.", self._expect_length())
+        return frame, self._timeline.place(self._find_ticks(frame), step, self._find_ticks(self._coming))
+
+    def _show(self, frame: av.VideoFrame) -> Image8:
+        """A frame's pixels, upright."""
         width, height = self._size = self._size or (frame.width, frame.height)  # a size that changes is scaled back
         image = frame.to_ndarray(format="rgb24", width=width, height=height)
         turns = round(frame.rotation / 90) % 4  # against the clock, as np.rot90 turns
-        return Shot(np.ascontiguousarray(np.rot90(image, turns)), ticks, seconds)
+        return np.ascontiguousarray(np.rot90(image, turns))
 
     def close(self) -> None:
         """Close the file."""
@@ -138,7 +159,7 @@ class VideoWriter:
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.time_base, self._stream.codec_context.thread_count = facts.clock, THREADS
         if facts.sound:
-            self._sound = SoundTrack(open_video(source.path), self._container, facts)
+            self._sound = SoundTrack(open_video(source.path), self._container, facts, source.stretch)
 
     def write(self, picture: Image8, ticks: int) -> None:
         """The frame ``(H, W, 3)`` of this time."""
@@ -169,10 +190,10 @@ def open_video(path: Path) -> InputContainer:
     try:
         return av.open(path, options=OPEN_OPTIONS)
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise UnsupportedVideoError("This file is no video we read.", EXPECTED) from error
+        raise UnsupportedVideoError("This file can't be read as a video.", EXPECTED) from error
 
 
-def _read_facts(container: InputContainer, stream: VideoStream, limits: VideoLimits) -> VideoFacts:
+def _read_facts(container: InputContainer, stream: VideoStream, limits: VideoLimits, stretch: Stretch) -> VideoFacts:
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     rate = rate if 0 < rate <= FASTEST else Fraction(25)
     clock = stream.time_base or 1 / rate
@@ -182,7 +203,9 @@ def _read_facts(container: InputContainer, stream: VideoStream, limits: VideoLim
     frames = stream.frames or None
     if frames is None and container.duration:
         frames = round(Fraction(container.duration, av.time_base) * rate) or None
-    end = limits.seconds
+    if frames is not None:
+        frames = min(frames, math.ceil(stretch.cap(float(frames / rate)) * rate)) or None
+    end = stretch.start + limits.seconds
     if container.duration:
         end = min(end, LATEST[0] * container.duration / av.time_base + LATEST[1])
     return VideoFacts(Fraction(rate), Fraction(clock), start, end, frames, bool(container.streams.audio))

@@ -20,7 +20,7 @@ import numpy as np
 
 from service.errors import ServiceError, VideoTooLargeError
 from service.media.video import VideoReader, VideoWriter
-from service.media.video_process import NOTHING, SMALLER, VideoLimits, receive_head, send_message
+from service.media.video_process import NOTHING, SMALLER, Stretch, VideoLimits, receive_head, send_message
 
 MIB = 1024 * 1024
 # Bytes in all, and for each pixel: of a frame that is read, of which ten-bit HEVC keeps many, and of one written.
@@ -67,11 +67,12 @@ class Servant:
         self.writer: VideoWriter | None = None
         self.size = (0, 0)
 
-    def open(self, source: str, seconds: float, pixels: int) -> dict[str, Any]:
+    def open(self, source: str, seconds: float, pixels: int, start: float, end: float) -> dict[str, Any]:
         """The facts."""
         self.limits.add_bytes(READING + PIXEL_READ * pixels)
-        self.reader = VideoReader(Path(source), VideoLimits(seconds, pixels))
+        self.reader = VideoReader(Path(source), VideoLimits(seconds, pixels), Stretch(start, end))
         facts = self.reader.facts
+        self.limits.add_seconds(FRAME_SECONDS * start * float(facts.rate))  # for the frames that are stepped over
         told = {name: str(getattr(facts, name)) for name in ("rate", "clock", "start")}
         return told | {"end": facts.end, "frames": facts.frames, "sound": facts.sound}
 

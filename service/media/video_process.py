@@ -6,13 +6,14 @@ believed to be larger than was agreed.
 """
 
 import json
+import math
 import os
 import signal
 import struct
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from io import BufferedReader
 from pathlib import Path
@@ -42,10 +43,26 @@ class VideoLimits:
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """What of a video is wanted, in seconds since its first moment: from `start` on, and what comes before `end`."""
+
+    start: float = 0.0
+    end: float = math.inf
+
+    def cap(self, seconds: float) -> float:
+        """How long it is in a video of so many seconds."""
+        return max(0.0, min(seconds, self.end) - self.start)
+
+
+WHOLE = Stretch()
+
+
+@dataclass(frozen=True)
 class VideoFacts:
     """What a file says of its video. `clock` is the length of its tick, and `start` its first moment, in seconds.
 
-    `end` is the last time, in seconds from the start, at which a frame or a sound is believed to be.
+    `end` is the last time, in seconds from the start, at which a frame or a sound is believed to be. `frames` are those
+    of the stretch.
     """
 
     rate: Fraction
@@ -58,7 +75,7 @@ class VideoFacts:
 
 @dataclass(frozen=True)
 class Shot:
-    """One upright frame ``(H, W, 3)``, and its time since the file's first moment in ticks and in seconds."""
+    """One upright frame ``(H, W, 3)``, and its time since the stretch's start in ticks and in seconds."""
 
     image: Image8
     ticks: int
@@ -71,8 +88,8 @@ class VideoProcess:
     The process ends with that thread at the latest, and with this one however it ends.
     """
 
-    def __init__(self, source: Path, limits: VideoLimits) -> None:
-        self.source, self.limits = source.absolute(), limits
+    def __init__(self, source: Path, limits: VideoLimits, stretch: Stretch = WHOLE) -> None:
+        self.source, self.limits, self.stretch = source.absolute(), limits, stretch
         # Of the service's own environment, keys and all, it gets nothing but what Python itself may need.
         environment = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
         environment |= {"PYTHONPATH": str(Path(service.__file__).parents[1])}
@@ -86,7 +103,8 @@ class VideoProcess:
 
     def open(self) -> VideoFacts:
         """Raises UnsupportedVideoError, VideoTooLargeError and VideoDamagedError, as each of the calls below does."""
-        head = self._ask("open", source=str(self.source), seconds=self.limits.seconds, pixels=self.limits.pixels)
+        limits, stretch = asdict(self.limits), asdict(self.stretch)
+        head = self._ask("open", source=str(self.source), **limits, **stretch)
         told = {name: Fraction(str(head[name])) for name in ("rate", "clock", "start")}
         frames = None if head["frames"] is None else int(head["frames"])
         return VideoFacts(**told, end=float(head["end"]), frames=frames, sound=bool(head["sound"]))

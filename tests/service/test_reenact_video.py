@@ -98,7 +98,7 @@ def test_what_is_wrong_is_said(
         ((folder / "short.mp4", "--target", "franck", "-o", folder / "short.mp4", "--overwrite"), 2, "another output"),
         ((folder / "short.mp4", "--target", "franck", "--face", "-1", "-o", folder / "out.mp4"), 2, "face"),
         ((folder / "short.mp4", "--target", "eve", "-o", folder / "out.mp4"), 1, "no target of this name"),
-        ((text, "--target", "franck", "-o", folder / "out.mp4"), 1, "no video we read"),
+        ((text, "--target", "franck", "-o", folder / "out.mp4"), 1, "be read as a video"),
     ):
         assert main([str(each) for each in arguments]) == status
         assert words in capsys.readouterr().err

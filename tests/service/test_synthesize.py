@@ -85,6 +85,20 @@ async def test_in_crop_units_scale_and_place_are_asked_for(settings: Settings) -
     assert "units" in other.json()["detail"]
 
 
+async def test_a_view_moves_and_enlarges_the_picture_and_not_the_landmarks(settings: Settings) -> None:
+    """The tiny picture's blue rises from 0 at the left to 255 at the right."""
+    async with serve(settings) as client:
+        whole = (await post(client, make_order(response="json"))).json()
+        moved = (await post(client, make_order(response="json", view={"x": 0.25, "side": 0.5}))).json()
+        beyond = (await post(client, make_order(view={"x": 1.0}))).content
+        wrong = await post(client, make_order(view={"side": 0}))
+    blue = read_picture(base64.b64decode(moved["picture"]["base64"]))[..., 2]
+    np.testing.assert_allclose(blue[:, 4:-4].mean(axis=0), (np.arange(32) + 0.5)[4:-4] / 2 * 255 / 31, atol=6)
+    assert moved["landmarks"] == whole["landmarks"]
+    assert (read_picture(beyond)[:, 17:, 2] > 250).all()
+    assert wrong.status_code == 422
+
+
 async def test_json_carries_picture_and_landmarks(settings: Settings) -> None:
     points = (make_face() * 200 + 50).astype(np.float32)
     async with serve(settings) as client:

@@ -72,7 +72,7 @@ def test_progress_and_cancel(page: Page, clips: Path) -> None:
 
 def test_what_is_no_video_is_told(page: Page, clips: Path) -> None:
     make_video(page, clips / "text.mp4")
-    expect(page.locator("#message")).to_contain_text("This file is no video we read")
+    expect(page.locator("#message")).to_contain_text("This file can't be read as a video")
     expect(page.locator("#job")).to_be_hidden()
     page.goto(f"/video#{'0' * 32}")
     page.reload()

@@ -2,6 +2,7 @@
 
 import asyncio
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,18 @@ async def test_a_film_goes_smoothly_from_face_to_face(settings: Settings, wanted
     assert len(reds) == 11
     expected = [0.2 * 255 * share * share * (3 - 2 * share) for share in np.linspace(0, 1, 11)]
     np.testing.assert_allclose(np.array(reds) - reds[0], expected, atol=4)
+
+
+async def test_a_film_moves_its_view(settings: Settings) -> None:
+    """From the whole picture to its right half, whose blue is the brighter one."""
+    order = make_order()
+    order["keyframes"][1] = order["keyframes"][0] | {"seconds": 1.5, "view": {"x": 0.75, "side": 0.5}}
+    async with serve(settings) as client:
+        answer = await film(client, order)
+    with av.open(BytesIO(answer.content)) as container:
+        blues = [float(each.to_ndarray(format="rgb24")[..., 2].mean()) for each in container.decode(video=0)]
+    assert blues[-1] - blues[0] == pytest.approx(255 / 4, abs=8)
+    assert all(later >= earlier - 1 for earlier, later in pairwise(blues))
 
 
 async def test_a_film_says_that_it_is_synthetic(settings: Settings) -> None:

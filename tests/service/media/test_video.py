@@ -180,6 +180,40 @@ async def test_the_sound_is_kept(
     assert len(read_clip(result)) == 25
 
 
+@pytest.mark.parametrize("sound", ["aac", "pcm_s16le"])  # taken over as it is, and encoded anew
+async def test_a_stretch_of_a_clip_is_made_with_its_sound(
+    face_service: FaceService, tmp_path: Path, sound: str
+) -> None:
+    source = write_clip(tmp_path / "clip.mkv", list(film(1, 50)), sound=sound)
+    told: list[int | None] = []
+    result = await make(
+        face_service,
+        source,
+        tell=lambda progress: told.append(progress.total),
+        layout="side-by-side",
+        start=0.5,
+        end=1.3,
+        limits=VideoLimits(1, 10**6),
+    )
+    made, before = read_clip(result), read_clip(source)[13:33]
+    assert [round(shot.seconds, 2) for shot in made] == [round(0.02 + 0.04 * index, 2) for index in range(20)]
+    for shot, old in zip(made, before, strict=True):
+        assert np.abs(shot.image[:, :156].astype(int) - old.image[:, :156]).mean() < 6
+    assert told[0] == 20
+    with av.open(str(result)) as container:
+        frames = list(container.decode(audio=0))
+    assert sum(frame.samples for frame in frames) / frames[0].rate == pytest.approx(0.8, abs=0.06)
+    assert frames[0].time == pytest.approx(0, abs=0.03)
+
+
+async def test_a_stretch_that_is_not_there_is_told(face_service: FaceService, tmp_path: Path) -> None:
+    source = write_video(tmp_path / "clip.mp4", film(1, 25))
+    with pytest.raises(UnsupportedVideoError, match=r"1\.0 seconds long: nothing is left of it from second 2 on"):
+        await make(face_service, source, start=2)
+    with pytest.raises(ValueError, match="'end' must be later than 'start'"):
+        RenderOptions(start=2, end=1)
+
+
 @pytest.mark.parametrize("track", [1, 2])
 async def test_one_damaged_time_fails_no_clip(face_service: FaceService, tmp_path: Path, track: int) -> None:
     """A Matroska block, of the pictures or of the sound, says that it is 32 seconds later than it is."""
