@@ -76,6 +76,12 @@ def see(page: Page, detector: MeshDetector) -> dict[str, float]:
     return measure(faces[0].landmarks)
 
 
+def read_view(page: Page) -> list[float]:
+    """What of the crop is seen: left, top and side, in crop units."""
+    read_points(page)  # drawn with the next frame
+    return [float(value) for value in (page.get_attribute("#landmarks", "viewBox") or "").split()[:3]]
+
+
 def save(page: Page) -> dict[str, Any]:
     """The landmarks file."""
     with page.expect_download() as waiting:
@@ -101,7 +107,7 @@ def drag(page: Page, start: Sequence[float], *stations: Sequence[float], steps: 
 
 
 def locate(page: Page) -> Callable[[Sequence[float]], tuple[float, float]]:
-    """Crop units -> pixels of the window."""
+    """Crop units, of a face that was not moved as a whole -> pixels of the window."""
     page.locator("#landmarks").scroll_into_view_if_needed()
     box = page.locator("#landmarks").bounding_box()
     assert box is not None

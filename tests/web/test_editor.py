@@ -15,7 +15,9 @@ from editing import (
     open_editor,
     read_picture,
     read_points,
+    read_view,
     repainting,
+    save,
     see,
     set_range,
 )
@@ -169,32 +171,46 @@ def test_features_lasso_and_the_whole_face(page: Page) -> None:
     page.click("#reset")
 
     choose_tool(page, "face")
-    drag(page, (0.5, 0.5), (0.55, 0.48))
-    np.testing.assert_allclose(read_points(page) - first, np.tile((0.05, -0.02), (len(first), 1)), atol=0.003)
-    page.click("#reset")
     centre = (first.min(axis=0) + first.max(axis=0)) / 2
-    corner, knob = find_place(page, "#resize"), find_place(page, "#turn")
-    drag(page, corner, centre + (corner - centre) * 0.8)
-    np.testing.assert_allclose(read_points(page), centre + (first - centre) * 0.8, atol=0.004)
-    page.click("#reset")
-    arm = knob - centre
-    drag(page, knob, centre + np.array([-arm[1], arm[0]]), steps=20)  # a quarter turn clockwise
-    quarter = (first - centre) @ np.array([[0, 1], [-1, 0]])
-    np.testing.assert_allclose(read_points(page), centre + quarter, atol=0.005)
+    knob = find_place(page, "#turn")
+    turn = np.deg2rad(20) * np.array([[0, 1], [-1, 0]])
+    drag(page, knob, centre + (knob - centre) @ (np.eye(2) + turn))
+    assert 17 <= int(page.inner_text("output[for=slider-roll]").split("°")[0]) <= 21
+    crop = list(IBUG68.rigid)
+    np.testing.assert_allclose(read_points(page)[crop].mean(axis=0), first[crop].mean(axis=0), atol=0.03)
 
 
-def test_the_whole_face_moved_and_resized_changes_the_picture(page: Page) -> None:
-    """Landmarks go out in crop units: the service does not crop the change away."""
+def test_the_whole_face_moved_and_resized_moves_the_picture(page: Page) -> None:
+    """As a picture is moved in its frame: no point moves in the face."""
     open_editor(page)
-    before = read_picture(page).astype(float)
+    first, before = read_points(page), read_picture(page).astype(float)
     choose_tool(page, "face")
     with repainting(page):
-        drag(page, (0.5, 0.5), (0.56, 0.5))
-    assert np.abs(read_picture(page) - before).mean() > 1
+        drag(page, (0.5, 0.5), (0.6, 0.45))
+    np.testing.assert_allclose(read_view(page), (-0.1, 0.05, 1), atol=0.004)
+    shown = page.locator("#points circle").nth(30).bounding_box()
+    surface = page.locator("#landmarks").bounding_box()
+    assert shown is not None
+    assert surface is not None
+    middle = (shown["x"] + shown["width"] / 2 - surface["x"]) / surface["width"]
+    assert middle == pytest.approx(first[30, 0] + 0.1, abs=0.005), "the points go along"
+    moved = read_picture(page).astype(float)
+    across, down = round(0.1 * 256), round(0.05 * 256)
+    assert np.abs(moved[:-down, across:] - before[down:, :-across]).mean() < 3
+    assert save(page)["view"]["x"] == pytest.approx(0.4, abs=0.004)
     page.click("#reset")
     with repainting(page):
-        drag(page, find_place(page, "#resize"), (0.99, 0.99))
-    assert np.abs(read_picture(page) - before).mean() > 1
+        centre = (first.min(axis=0) + first.max(axis=0)) / 2
+        corner = find_place(page, "#resize")
+        drag(page, corner, centre + (corner - centre) * 0.8)
+    assert read_view(page)[2] == pytest.approx(1.25, abs=0.02)
+    assert (read_points(page) == first).all()
+    page.click("#undo")
+    assert read_view(page) == [0, 0, 1]
+    page.click("#redo")
+    page.reload()
+    await_picture(page)
+    assert read_view(page)[2] == pytest.approx(1.25, abs=0.02), "kept"
 
 
 def find_place(page: Page, selector: str) -> NDArray[np.float64]:

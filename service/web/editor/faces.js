@@ -1,6 +1,7 @@
 // The target's presets as buttons that show the face they give: each does one thing, on the neutral face.
 
 import { make, spell } from "./dom.js";
+import { WHOLE } from "./points.js";
 import { makeOrder, synthesizeSmall } from "./service.js";
 
 /**
@@ -70,7 +71,7 @@ async function paintFaces({ manifest, scheme }, faces, pictures, isWanted) {
   for (const [index, [, points]] of faces.entries()) {
     if (!isWanted()) return;
     try {
-      showPicture(pictures[index], await synthesizeSmall(makeOrder(manifest.target, scheme.name, points, false), SIZE));
+      showPicture(pictures[index], await synthesizeSmall(makeOrder(manifest.target, scheme.name, { points, convert: false, view: WHOLE }), SIZE));
     } catch {
       return; // the face itself, which is asked for too, tells what is wrong
     }

@@ -52,7 +52,7 @@ export class Film {
     } else {
       const { manifest, scheme } = landmarks;
       const kept = recallFilm().filter(({ target, scheme: name }) => target === manifest.target && name === scheme.name);
-      for (const { points, convert, seconds } of kept) this.#push({ points, convert }, seconds);
+      for (const { seconds, ...state } of kept) this.#push(state, seconds);
       this.#show();
     }
   }
@@ -69,18 +69,18 @@ export class Film {
    * @param {State} state
    * @param {number} seconds
    */
-  #push({ points, convert }, seconds) {
-    const frame = { points, convert, seconds, image: make("img", { alt: "" }) };
+  #push({ points, convert, view }, seconds) {
+    const frame = { points, convert, view, seconds, image: make("img", { alt: "" }) };
     this.#frames.push(frame);
     void this.#paint(frame);
   }
 
   /** @param {Keyframe} frame */
-  async #paint({ points, convert, image }) {
+  async #paint(frame) {
     if (!this.#landmarks) return;
     const { manifest, scheme } = this.#landmarks;
     try {
-      showPicture(image, await synthesizeSmall(makeOrder(manifest.target, scheme.name, points, convert), THUMBNAIL));
+      showPicture(frame.image, await synthesizeSmall(makeOrder(manifest.target, scheme.name, frame), THUMBNAIL));
     } catch (error) {
       this.message.textContent = tell(error);
     }
@@ -98,8 +98,8 @@ export class Film {
     if (!this.#landmarks) return;
     const { manifest, scheme } = this.#landmarks;
     keepFilm(
-      this.#frames.map(({ points, convert, seconds }) => {
-        return { target: manifest.target, scheme: scheme.name, points, convert, seconds };
+      this.#frames.map(({ points, convert, view, seconds }) => {
+        return { target: manifest.target, scheme: scheme.name, points, convert, view, seconds };
       }),
     );
   }
@@ -113,7 +113,7 @@ export class Film {
     const number = index + 1;
     const go = make("button", { type: "button", "aria-label": `Edit from face ${number}` });
     go.append(frame.image);
-    go.addEventListener("click", () => this.#landmarks?.restore(frame.points, frame.convert));
+    go.addEventListener("click", () => this.#landmarks?.restore(frame));
     const time = make("input", { type: "number", min: "0", max: String(LONGEST), step: "0.1" });
     time.setAttribute("aria-label", `Seconds of face ${number}`);
     time.value = String(frame.seconds);
@@ -150,7 +150,7 @@ export class Film {
     const row = this.#row;
     const begun = performance.now();
     const length = row[row.length - 1].seconds - row[0].seconds;
-    const { points, convert } = landmarks;
+    const { points, convert, view } = landmarks;
     this.play.textContent = "Stop";
     /** @param {number} now */
     const step = (now) => {
@@ -164,7 +164,7 @@ export class Film {
       this.#playing = requestAnimationFrame(step);
     };
     this.#playing = requestAnimationFrame(step);
-    this.#end = () => landmarks.preview({ points, convert });
+    this.#end = () => landmarks.preview({ points, convert, view });
   }
 
   #end = () => {};
@@ -194,9 +194,9 @@ export class Film {
 
   /** @param {Landmarks} landmarks */
   async #run({ manifest, scheme }) {
-    const keyframes = this.#row.map(({ points, convert, seconds }) => {
-      const { target: _, ...order } = makeOrder(manifest.target, scheme.name, points, convert);
-      return { seconds, ...order };
+    const keyframes = this.#row.map((frame) => {
+      const { target: _, ...order } = makeOrder(manifest.target, scheme.name, frame);
+      return { seconds: frame.seconds, ...order };
     });
     const body = { target: manifest.target, format: this.format.value, blinks: this.blinks.checked, keyframes };
     const headers = { "Content-Type": "application/json" };
@@ -224,11 +224,15 @@ export class Film {
 function blend(from, to, seconds) {
   const share = Math.min(1, Math.max(0, (seconds - from.seconds) / (to.seconds - from.seconds || 1)));
   const eased = share * share * (3 - 2 * share);
+  /** @type {(one: number, other: number) => number} */
+  const mix = (one, other) => one + (other - one) * eased;
   return {
-    points: from.points.map(([x, y], index) => [
-      x + (to.points[index][0] - x) * eased,
-      y + (to.points[index][1] - y) * eased,
-    ]),
+    points: from.points.map(([x, y], index) => [mix(x, to.points[index][0]), mix(y, to.points[index][1])]),
     convert: share < 0.5 ? from.convert : to.convert,
+    view: {
+      x: mix(from.view.x, to.view.x),
+      y: mix(from.view.y, to.view.y),
+      side: mix(from.view.side, to.view.side),
+    },
   };
 }

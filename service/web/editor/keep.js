@@ -1,8 +1,11 @@
 // An edit as a short text: in a link, and between two visits in the browser's storage, where a film's faces are too.
 
+import { limitView } from "./points.js";
+
 /**
  * @typedef {import("./points.js").Points} Points
- * @typedef {{target: string, scheme: string, convert: boolean, points: Points}} Kept
+ * @typedef {import("./landmarks.js").State} State
+ * @typedef {State & {target: string, scheme: string}} Kept
  */
 
 const KEY = "landmarkgan.edit";
@@ -14,14 +17,34 @@ const LIMIT = 32767;
  * @param {Kept} edit
  * @returns {string} letters that a URL's fragment takes as they are
  */
-export function pack({ target, scheme, convert, points }) {
-  const view = new DataView(new ArrayBuffer(points.length * 4));
-  points.flat().forEach((value, index) => {
+export function pack({ target, scheme, convert, points, view: { x, y, side } }) {
+  return `edit=${target}.${scheme}.${convert ? "other" : "own"}.${encode(points.flat())}.${encode([x, y, side])}`;
+}
+
+/** @param {number[]} values */
+function encode(values) {
+  const view = new DataView(new ArrayBuffer(values.length * 2));
+  values.forEach((value, index) => {
     view.setInt16(index * 2, Math.max(-LIMIT, Math.min(LIMIT, Math.round(value * FINENESS))));
   });
   const bytes = String.fromCharCode(...new Uint8Array(view.buffer));
-  const packed = btoa(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
-  return `edit=${target}.${scheme}.${convert ? "other" : "own"}.${packed}`;
+  return btoa(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
+/**
+ * The inverse of `encode`.
+ * @param {string} packed
+ * @returns {number[]} none for any other text
+ */
+function decode(packed) {
+  let bytes;
+  try {
+    bytes = Uint8Array.from(atob(packed.replaceAll("-", "+").replaceAll("_", "/")), (letter) => letter.charCodeAt(0));
+  } catch {
+    return [];
+  }
+  const view = new DataView(bytes.buffer);
+  return Array.from({ length: Math.floor(bytes.length / 2) }, (_, index) => view.getInt16(index * 2) / FINENESS);
 }
 
 /**
@@ -30,19 +53,16 @@ export function pack({ target, scheme, convert, points }) {
  * @returns {Kept | null} null for any other text
  */
 export function unpack(text) {
-  const [, target, scheme, shape, packed] = /^edit=([\w-]+)\.([\w-]+)\.(own|other)\.([\w-]+)$/.exec(text) ?? [];
-  if (!packed) return null;
-  let bytes;
-  try {
-    bytes = Uint8Array.from(atob(packed.replaceAll("-", "+").replaceAll("_", "/")), (letter) => letter.charCodeAt(0));
-  } catch {
-    return null;
-  }
-  const view = new DataView(bytes.buffer);
-  const points = Array.from({ length: Math.floor(bytes.length / 4) }, (_, index) => {
-    return /** @type {const} */ ([view.getInt16(index * 4) / FINENESS, view.getInt16(index * 4 + 2) / FINENESS]);
+  const match = /^edit=([\w-]+)\.([\w-]+)\.(own|other)\.([\w-]+)\.([\w-]+)$/.exec(text);
+  if (!match) return null;
+  const [, target, scheme, shape, packed, seen] = match;
+  const values = decode(packed);
+  const points = Array.from({ length: Math.floor(values.length / 2) }, (_, index) => {
+    return /** @type {const} */ ([values[2 * index], values[2 * index + 1]]);
   });
-  return { target, scheme, convert: shape === "other", points };
+  const [x, y, side] = decode(seen);
+  if (side === undefined) return null;
+  return { target, scheme, convert: shape === "other", points, view: limitView({ x, y, side }) };
 }
 
 /**

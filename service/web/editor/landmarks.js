@@ -4,17 +4,20 @@
 import { measureDistances, weigh } from "./falloff.js";
 import { Face } from "./face.js";
 import { History } from "./history.js";
-import { findMean } from "./points.js";
+import { findCrop, findMean, fitCrop, WHOLE } from "./points.js";
 
 /**
  * @typedef {import("./points.js").Points} Points
- * @typedef {{points: Points, convert: boolean}} State `convert`: the points have another person's shape
+ * @typedef {import("./points.js").Crop} Crop
+ * @typedef {{points: Points, convert: boolean, view: Crop}} State `convert`: the points have another person's shape;
+ *   `view`: what of the target's crop the picture shows, which changes where the whole face is moved
  */
 
 export class Landmarks extends EventTarget {
   /** @type {Points} */ points;
   /** @type {ReadonlySet<number>} */ chosen = new Set();
   convert = false;
+  /** @type {Crop} */ view = WHOLE;
   radius = 0;
   /** @type {History<State>} */ #history;
   /** @type {State} */ #start;
@@ -32,13 +35,13 @@ export class Landmarks extends EventTarget {
     this.distances = measureDistances(scheme, manifest.shape);
     const pupils = scheme.pupils ?? [];
     this.eyes = pupils.map((pupil) => ({ pupil, lids: this.findWhole(pupil).filter((point) => point !== pupil) }));
-    this.#start = { points: manifest.neutral, convert: false };
+    this.#start = { points: manifest.neutral, convert: false, view: WHOLE };
     this.#history = new History(this.#start);
     if (before) {
       this.#start = this.adapt(before.#start, before);
       this.#history = before.#history.map((state) => this.adapt(state, before));
     }
-    ({ points: this.points, convert: this.convert } = this.#history.present);
+    ({ points: this.points, convert: this.convert, view: this.view } = this.#history.present);
   }
 
   get canUndo() {
@@ -49,18 +52,34 @@ export class Landmarks extends EventTarget {
     return this.#history.canRedo;
   }
 
+  /** Whether the whole face is chosen: then the picture's view moves, and no point does. */
+  get isWhole() {
+    return this.chosen.size === this.points.length;
+  }
+
   /** How far each point goes along with the chosen ones. */
   get weights() {
     return weigh(this.distances, this.chosen, this.radius, this.eyes);
   }
 
   /**
+   * Points with which the whole face stays in its place and size: the generator knows it nowhere else.
+   * @param {Points} points
+   * @returns {Points} the same where they are not the whole face
+   */
+  hold(points) {
+    return this.isWhole ? fitCrop(points, this.manifest.crop, findCrop(this.points, this.manifest.crop)) : points;
+  }
+
+  /**
    * Other points, in the middle of a gesture: shown, and not yet in the history.
    * @param {Points} points
    * @param {number} [since] when it happened, on the clock of `performance.now`
+   * @param {Crop} [view]
    */
-  show(points, since) {
+  show(points, since, view = this.view) {
     this.points = points;
+    this.view = view;
     this.#tell("points", since);
   }
 
@@ -68,16 +87,16 @@ export class Landmarks extends EventTarget {
    * Another face for a moment, which is no edit.
    * @param {State} state
    */
-  preview({ points, convert }) {
+  preview({ points, convert, view }) {
     this.convert = convert;
-    this.show(points);
+    this.show(points, undefined, view);
   }
 
   /** The end of a gesture: one step to undo, where anything came of it. */
   record() {
-    const { points, convert } = this.#history.present;
-    if (points === this.points && convert === this.convert) return;
-    this.#history.record({ points: this.points, convert: this.convert });
+    const { points, convert, view } = this.#history.present;
+    if (points === this.points && convert === this.convert && view === this.view) return;
+    this.#history.record({ points: this.points, convert: this.convert, view: this.view });
     this.#tell("way");
   }
 
@@ -85,9 +104,10 @@ export class Landmarks extends EventTarget {
    * A whole edit at once.
    * @param {Points} points
    * @param {number} [since]
+   * @param {Crop} [view]
    */
-  edit(points, since) {
-    this.show(points, since);
+  edit(points, since, view) {
+    this.show(points, since, view);
     this.record();
   }
 
@@ -95,19 +115,19 @@ export class Landmarks extends EventTarget {
    * Another face to start from, to which `reset` comes back; it can be undone like an edit.
    * @param {Points} points
    * @param {boolean} convert
+   * @param {Crop} [view]
    */
-  start(points, convert) {
-    this.#start = { points, convert };
+  start(points, convert, view = WHOLE) {
+    this.#start = { points, convert, view };
     this.reset();
   }
 
   /**
    * An edit that was kept: one step from the target's neutral face.
-   * @param {Points} points
-   * @param {boolean} convert
+   * @param {State} state
    */
-  restore(points, convert) {
-    this.#enter({ points, convert });
+  restore(state) {
+    this.#enter(state);
     this.record();
   }
 
@@ -126,7 +146,7 @@ export class Landmarks extends EventTarget {
 
   /** @param {boolean} convert */
   setConvert(convert) {
-    this.#enter({ points: this.points, convert });
+    this.#enter({ points: this.points, convert, view: this.view });
     this.record();
   }
 
@@ -161,16 +181,16 @@ export class Landmarks extends EventTarget {
    * @param {Landmarks} before
    * @returns {State}
    */
-  adapt({ points, convert }, before) {
+  adapt({ points, convert, view }, before) {
     const adapted = convertScheme(points, before.scheme, this.scheme);
-    if (!adapted) return { points: this.manifest.neutral, convert: false };
-    return { points: convert ? adapted : this.face.take(points, before.face), convert };
+    if (!adapted) return { points: this.manifest.neutral, convert: false, view };
+    return { points: convert ? adapted : this.face.take(points, before.face), convert, view };
   }
 
   /** @param {State} state */
-  #enter({ points, convert }) {
+  #enter({ points, convert, view }) {
     this.convert = convert;
-    this.show(points);
+    this.show(points, undefined, view);
     this.#tell("way");
   }
 

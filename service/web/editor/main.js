@@ -56,10 +56,9 @@ const painter = new Painter(find("picture", HTMLCanvasElement), {
  */
 function paint(since) {
   if (!landmarks) return;
-  const { manifest, scheme, points } = landmarks;
-  const converting = landmarks.convert;
-  const told = converting && overlays.converted.checked;
-  const order = { ...makeOrder(manifest.target, scheme.name, points, converting), label: label.checked ? "visible" : "none" };
+  const { manifest, scheme } = landmarks;
+  const told = landmarks.convert && overlays.converted.checked;
+  const order = { ...makeOrder(manifest.target, scheme.name, landmarks), label: label.checked ? "visible" : "none" };
   painter.request(() => synthesize(order, told), since);
 }
 
@@ -69,8 +68,8 @@ function showWay() {
   redo.disabled = !landmarks.canRedo;
   convert.checked = landmarks.convert;
   overlays.converted.closest("label")?.toggleAttribute("hidden", !landmarks.convert);
-  const { manifest, scheme, points } = landmarks;
-  keep({ target: manifest.target, scheme: scheme.name, convert: landmarks.convert, points });
+  const { manifest, scheme, points, view } = landmarks;
+  keep({ target: manifest.target, scheme: scheme.name, convert: landmarks.convert, points, view });
 }
 
 function showSelection() {
@@ -110,7 +109,7 @@ async function openTarget(kept = null) {
     const manifest = await getManifest(targets.value);
     const next = new Landmarks(await getScheme(manifest.scheme), manifest, landmarks);
     if (kept?.scheme === next.scheme.name && kept.points.length === next.scheme.count) {
-      next.restore(kept.points, kept.convert);
+      next.restore(kept);
     }
     attach(next);
   } catch (error) {
@@ -148,7 +147,9 @@ undo.addEventListener("click", () => landmarks?.undo());
 redo.addEventListener("click", () => landmarks?.redo());
 find("reset", HTMLButtonElement).addEventListener("click", () => landmarks?.reset());
 find("mirror", HTMLButtonElement).addEventListener("click", () => {
-  if (landmarks) landmarks.edit(mirror(landmarks.points, landmarks.scheme.flip));
+  if (!landmarks) return;
+  const { points, scheme, view } = landmarks;
+  landmarks.edit(mirror(points, scheme.flip), undefined, { ...view, x: 1 - view.x });
 });
 for (const tool of document.querySelectorAll('input[name="tool"]')) {
   tool.addEventListener("change", () => {

@@ -4,8 +4,48 @@
  * @typedef {readonly [number, number]} Point
  * @typedef {readonly Point[]} Points
  * @typedef {{centre_points: number[], scale_points: number[], factor: number, drop: number}} CropRule
- * @typedef {{x: number, y: number, side: number}} Crop
+ * @typedef {{x: number, y: number, side: number}} Crop its centre and its side
  */
+
+/** @type {Crop} what of the target's crop a picture shows, unless the face was moved in it */
+export const WHOLE = { x: 0.5, y: 0.5, side: 1 };
+const OFF_CENTRE = 0.35; // crop sides that a face can be moved by: beyond the crop there is only its edge to show
+const SIDES = /** @type {const} */ ([0.6, 1.6]);
+
+/**
+ * A view that still shows the face.
+ * @param {Crop} view
+ * @returns {Crop}
+ */
+export function limitView({ x, y, side }) {
+  return {
+    x: clamp(x, 0.5 - OFF_CENTRE, 0.5 + OFF_CENTRE),
+    y: clamp(y, 0.5 - OFF_CENTRE, 0.5 + OFF_CENTRE),
+    side: clamp(side, ...SIDES),
+  };
+}
+
+/**
+ * A view in which what is at a place stays there, and all is so much larger.
+ * @param {Crop} view
+ * @param {Point} place in crop units
+ * @param {number} scale
+ * @returns {Crop}
+ */
+export function enlarge({ x, y, side }, place, scale) {
+  const wanted = clamp(side / scale, ...SIDES);
+  const change = wanted / side;
+  return limitView({ x: place[0] + (x - place[0]) * change, y: place[1] + (y - place[1]) * change, side: wanted });
+}
+
+/**
+ * @param {number} value
+ * @param {number} low
+ * @param {number} high
+ */
+function clamp(value, low, high) {
+  return Math.min(high, Math.max(low, value));
+}
 
 /**
  * The mean of some of the points.

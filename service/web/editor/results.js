@@ -41,8 +41,7 @@ export class Results {
   get #order() {
     const landmarks = this.#landmarks;
     if (!landmarks) return null;
-    const { manifest, scheme, points, convert } = landmarks;
-    return makeOrder(manifest.target, scheme.name, points, convert);
+    return makeOrder(landmarks.manifest.target, landmarks.scheme.name, landmarks);
   }
 
   #plan() {
@@ -58,9 +57,9 @@ export class Results {
   async #copyLink() {
     const landmarks = this.#landmarks;
     if (!landmarks) return;
-    const { manifest, scheme, points, convert } = landmarks;
+    const { manifest, scheme, points, convert, view } = landmarks;
     const link = new URL(document.baseURI);
-    link.hash = pack({ target: manifest.target, scheme: scheme.name, convert, points });
+    link.hash = pack({ target: manifest.target, scheme: scheme.name, convert, points, view });
     await this.#copy(link.href);
   }
 

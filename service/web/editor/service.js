@@ -1,6 +1,7 @@
 // The service's endpoints, as this page uses them. Paths are relative to the page.
 
 import { request } from "../problem.js";
+import { WHOLE } from "./points.js";
 
 /**
  * @typedef {import("./points.js").Points} Points
@@ -19,7 +20,9 @@ import { request } from "../problem.js";
  *   neutral: Points, shape: Points, presets: Record<string, Points>
  * }} Manifest
  * @typedef {{scheme: string, landmarks: Points, box: [number, number, number, number]}} Face
- * @typedef {{target: string, scheme?: string, landmarks: unknown, convert: boolean, units: string, label?: string}} Order
+ * @typedef {import("./landmarks.js").State} State
+ * @typedef {{target: string, scheme?: string, landmarks: unknown, convert: boolean, units: string, label?: string,
+ *   view?: import("./points.js").Crop}} Order
  * @typedef {{picture: Blob, converted: Points | null}} Portrait
  */
 
@@ -73,13 +76,19 @@ export async function synthesizeSmall(order, size) {
  * The body of /synthesize for edited landmarks: what is saved, sent and shown as a command.
  * @param {string} target
  * @param {string} scheme
- * @param {Points} points
- * @param {boolean} convert
+ * @param {State} state
  * @returns {Order}
  */
-export function makeOrder(target, scheme, points, convert) {
-  const landmarks = points.map(([x, y]) => [Number(x.toFixed(DIGITS)), Number(y.toFixed(DIGITS))]);
-  return { target, scheme, units: "crop", convert, landmarks };
+export function makeOrder(target, scheme, { points, convert, view }) {
+  const landmarks = points.map(([x, y]) => [round(x), round(y)]);
+  const order = { target, scheme, units: "crop", convert, landmarks };
+  const isWhole = view.x === WHOLE.x && view.y === WHOLE.y && view.side === WHOLE.side;
+  return isWhole ? order : { ...order, view: { x: round(view.x), y: round(view.y), side: round(view.side) } };
+}
+
+/** @param {number} value */
+function round(value) {
+  return Number(value.toFixed(DIGITS));
 }
 
 /**
@@ -98,7 +107,7 @@ export async function synthesize(order, tell) {
 
 /**
  * Landmarks of any scheme, scale and place as the target's own scheme and crop units.
- * @param {{target: string, scheme?: string, landmarks: unknown, units: string}} order
+ * @param {{target: string, scheme?: string, landmarks: unknown, units: string, view?: import("./points.js").Crop}} order
  * @returns {Promise<Points>}
  */
 export async function placeLandmarks(order) {

@@ -2,7 +2,7 @@
 
 import { find, makeSvg, spell, tracePath } from "./dom.js";
 import { drag, findCentre, lasso, resize, turn } from "./gestures.js";
-import { findBounds, moveWeighted, turnAbout } from "./points.js";
+import { enlarge, findBounds, limitView, moveWeighted, turnAbout, WHOLE } from "./points.js";
 
 /**
  * @typedef {import("./points.js").Point} Point
@@ -16,8 +16,10 @@ const CROWDED = 1 / 130; // of the surface's width: a radius at which the eyes' 
 const MARGIN = 20; // of the handles' box, in screen pixels
 const NUDGE = 1 / 256; // a pixel of the picture
 const STRIDE = 5; // nudges, with Shift
-const TURN = Math.PI / 90;
-const GROW = 1.02;
+/** @type {Record<string, number>} */
+const GROWTH = { "+": 1.02, "=": 1.02, "-": 1 / 1.02 };
+/** @type {Record<string, number>} */
+const TURNS = { ">": Math.PI / 90, ".": Math.PI / 90, "<": -Math.PI / 90, ",": -Math.PI / 90 };
 
 /** @type {Record<string, Point>} */
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -100,22 +102,27 @@ export class Stage {
   press(event) {
     const landmarks = this.#landmarks;
     if (!landmarks || event.ctrlKey || event.metaKey || event.altKey) return;
-    const { points, weights, chosen } = landmarks;
+    const { points, weights, chosen, view } = landmarks;
     const arrow = ARROWS[event.key];
     const centre = findCentre(points, chosen.size ? chosen : [this.#active]);
+    const grown = GROWTH[event.key];
+    const turned = TURNS[event.key];
     /** @type {((point: Point) => Point) | null} */
     let move = null;
+    let seen = view;
     if (arrow) {
-      const step = NUDGE * (event.shiftKey ? STRIDE : 1);
-      move = ([x, y]) => [x + arrow[0] * step, y + arrow[1] * step];
-    } else if (event.key === "+" || event.key === "=") move = turnAbout(centre, 0, GROW);
-    else if (event.key === "-") move = turnAbout(centre, 0, 1 / GROW);
-    else if (event.key === ">" || event.key === ".") move = turnAbout(centre, TURN, 1);
-    else if (event.key === "<" || event.key === ",") move = turnAbout(centre, -TURN, 1);
+      const [dx, dy] = arrow.map((way) => way * NUDGE * (event.shiftKey ? STRIDE : 1));
+      seen = limitView({ ...view, x: view.x - dx, y: view.y - dy });
+      move = ([x, y]) => [x + dx, y + dy];
+    } else if (grown) {
+      seen = enlarge(view, centre, grown);
+      move = turnAbout(centre, 0, grown);
+    } else if (turned) move = turnAbout(centre, turned, 1);
     else if (event.key === "PageDown" || event.key === "PageUp") this.#step(event.key === "PageDown" ? 1 : -1);
     else return;
     event.preventDefault();
-    if (move) landmarks.edit(moveWeighted(points, weights, move), event.timeStamp);
+    if (landmarks.isWhole && !turned) landmarks.edit(points, event.timeStamp, seen);
+    else if (move) landmarks.edit(landmarks.hold(moveWeighted(points, weights, move)), event.timeStamp);
   }
 
   /** @param {number} by */
@@ -167,8 +174,10 @@ export class Stage {
 
   /** @param {PointerEvent} event */
   #follow(event) {
-    const points = this.#gesture?.move(this.#locate(event));
-    if (points) this.#landmarks?.show(points, event.timeStamp);
+    const landmarks = this.#landmarks;
+    if (!landmarks || !this.#gesture) return;
+    const { points, view } = this.#gesture.move(this.#locate(event));
+    if (points || view) landmarks.show(points ?? landmarks.points, event.timeStamp, view);
   }
 
   #end() {
@@ -200,7 +209,11 @@ export class Stage {
    */
   #locate(event) {
     const box = this.svg.getBoundingClientRect();
-    return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    const { x, y, side } = this.#landmarks?.view ?? WHOLE;
+    return [
+      x + ((event.clientX - box.left) / box.width - 0.5) * side,
+      y + ((event.clientY - box.top) / box.height - 0.5) * side,
+    ];
   }
 
   /**
@@ -208,14 +221,18 @@ export class Stage {
    * @param {Point} at
    */
   #findNearest(at) {
-    const width = this.svg.clientWidth || 1;
     let nearest = null;
-    let distance = REACH / width;
+    let distance = REACH * this.#pixel;
     for (const [index, [x, y]] of (this.#landmarks?.points ?? []).entries()) {
       const away = Math.hypot(x - at[0], y - at[1]);
       if (away < distance) [nearest, distance] = [index, away];
     }
     return nearest;
+  }
+
+  /** A screen pixel in crop units. */
+  get #pixel() {
+    return (this.#landmarks?.view.side ?? 1) / (this.svg.clientWidth || 1);
   }
 
   /** Draw with the next frame, once. */
@@ -228,9 +245,10 @@ export class Stage {
 
   #draw() {
     const landmarks = this.#landmarks;
-    const pixel = 1 / (this.svg.clientWidth || 1);
+    const pixel = this.#pixel;
     if (!landmarks) return;
-    const { points, chosen, scheme } = landmarks;
+    const { points, chosen, scheme, view } = landmarks;
+    this.svg.setAttribute("viewBox", `${view.x - view.side / 2} ${view.y - view.side / 2} ${view.side} ${view.side}`);
     const path = tracePath(points, scheme.strokes);
     this.outline.setAttribute("d", path);
     this.shade.setAttribute("d", path);

@@ -3,6 +3,7 @@
 import { tell } from "../problem.js";
 import { find } from "./dom.js";
 import { makeFaceButtons } from "./faces.js";
+import { limitView, WHOLE } from "./points.js";
 import { findFaces, placeLandmarks } from "./service.js";
 
 /**
@@ -120,19 +121,20 @@ export class Starts {
     if (!found?.landmarks) {
       throw new Error(`${file.name} holds no landmarks. Expected: {"landmarks": [[x, y], …]} or an answer of /landmarks.`);
     }
-    const { scheme, landmarks, units = "any", convert = true } = found;
-    await this.#place({ scheme, landmarks, units }, convert === true);
+    const { scheme, landmarks, units = "any", convert = true, view } = found;
+    await this.#place({ scheme, landmarks, units, view }, convert === true);
     this.#showPhoto(null);
   }
 
   /**
-   * @param {{scheme?: string, landmarks: unknown, units: string}} order
+   * @param {{scheme?: string, landmarks: unknown, units: string, view?: import("./points.js").Crop}} order
    * @param {boolean} convert
    */
   async #place(order, convert) {
     const landmarks = this.#landmarks;
     if (!landmarks) return;
-    landmarks.start(await placeLandmarks({ target: landmarks.manifest.target, ...order }), convert);
+    const points = await placeLandmarks({ target: landmarks.manifest.target, ...order });
+    landmarks.start(points, convert, order.view && limitView({ ...WHOLE, ...order.view })); // the service has checked it
   }
 
   /** @param {string} words */
