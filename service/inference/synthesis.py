@@ -1,16 +1,18 @@
 """Landmarks and neutral faces as clients and detectors give them, placed for a target's networks."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.bundle import BundleManifest
 from shared.errors import LandmarksError
-from shared.geometry import Crop, CropRule, cut_crop, find_crop
+from shared.geometry import Crop, CropRule, find_crop
 from shared.landmarks import Points, Scheme, check_points, convert_scheme, get_scheme, guess_scheme
 from shared.neutral import find_neutral
 from shared.pixels import Image8
@@ -23,10 +25,7 @@ MAX_UNITS = 16.0  # a landmark so many crop sides away belongs to no face
 
 
 class View(BaseModel):
-    """What of the target's crop a picture shows: an upright square, its centre and its side in crop units.
-
-    Beyond the crop the pixels of its edge go on.
-    """
+    """What of the target's crop a picture shows: an upright square, its centre and its side in crop units."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -35,11 +34,20 @@ class View(BaseModel):
     side: float = Field(default=1.0, ge=0.25, le=4, description="Under 1 the face is larger, over 1 smaller.")
 
     def cut(self, picture: Image8) -> Image8:
-        """The view ``(S, S, 3)`` of the crop's whole picture of that size."""
+        """The view ``(S, S, 3)`` of the crop's whole picture of that size; beyond it, the colour of its sides."""
+        if self == WHOLE:
+            return picture
         size = picture.shape[0]
-        return (
-            picture if self == WHOLE else cut_crop(picture, Crop(self.x * size, self.y * size, self.side * size), size)
-        )
+        ground = np.median(picture[:, [0, -1]].reshape(-1, 3), axis=0)
+        canvas = Image.new("RGB", (size, size), tuple(round(float(each)) for each in ground))
+        left, top = (self.x - self.side / 2) * size, (self.y - self.side / 2) * size
+        x0, y0 = (max(0, math.ceil(-edge / self.side)) for edge in (left, top))
+        x1, y1 = (min(size, math.floor((size - edge) / self.side)) for edge in (left, top))
+        if x0 < x1 and y0 < y1:
+            box = (left + x0 * self.side, top + y0 * self.side, left + x1 * self.side, top + y1 * self.side)
+            shown = Image.fromarray(picture).resize((x1 - x0, y1 - y0), Image.Resampling.BICUBIC, box=box)
+            canvas.paste(shown, (x0, y0))
+        return np.asarray(canvas)
 
 
 WHOLE = View()
