@@ -4,17 +4,21 @@ Every measure is free of scale and place, and all but roll of roll. They order a
 they also carry the difference of their faces.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.landmarks import Points, Scheme
+from shared.landmarks import Points, Scheme, get_scheme
 
 GAZE = ("gaze_x", "gaze_y")
 """Measures of schemes that have pupils."""
 
-MEASURES = ("mouth", "right_eye", "left_eye", "right_brow", "left_brow", "mouth_width", "yaw", "pitch", "roll")
+LINEAR = ("mouth", "right_eye", "left_eye", "right_brow", "left_brow")
+"""Measures that are the distance of two means of points, along one axis."""
+
+MEASURES = (*LINEAR, "mouth_width", "yaw", "pitch", "roll")
 
 
 def measure_expression(points: Points, scheme: Scheme) -> Mapping[str, NDArray[np.float32]]:
@@ -28,8 +32,8 @@ def measure_expression(points: Points, scheme: Scheme) -> Mapping[str, NDArray[n
     clockwise. `gaze_x` and `gaze_y` are how far the pupils lie to the picture's right of the middle of their eyes'
     corners, and below it, in widths of these eyes; the mean of both. Of shut eyes they mean nothing.
     """
-    corners = points[..., scheme.eye_corners, :].astype(np.float64)  # (..., 4, 2)
-    right, left = corners[..., :2, :].mean(axis=-2), corners[..., 2:, :].mean(axis=-2)  # (..., 2)
+    means = _weigh_means(scheme.name) @ points[..., : scheme.count, :].astype(np.float64)  # (..., 8, 2)
+    right, left, tip, *parts = np.moveaxis(means, -2, 0)  # each (..., 2)
     across = left - right
     length = np.linalg.norm(across, axis=-1)[..., None] + 1e-12  # (..., 1)
     across = across / length
@@ -39,28 +43,35 @@ def measure_expression(points: Points, scheme: Scheme) -> Mapping[str, NDArray[n
         scaled: NDArray[np.float64] = (vector * axis).sum(axis=-1) / length[..., 0]
         return scaled
 
-    def mean(indices: tuple[int, ...]) -> NDArray[np.float64]:
-        average: NDArray[np.float64] = points[..., indices, :].astype(np.float64).mean(axis=-2)
-        return average
-
-    lips = scheme.groups["outer_lips"]
-    mouth_x = (points[..., lips, :] * across[..., None, :]).sum(axis=-1)  # (..., len(lips))
-    tip = points[..., scheme.nose_tip, :] - (right + left) / 2
-    values = {
-        "mouth": project(mean(scheme.openings["mouth"][1]) - mean(scheme.openings["mouth"][0]), down),
-        "right_eye": project(mean(scheme.openings["right_eye"][1]) - mean(scheme.openings["right_eye"][0]), down),
-        "left_eye": project(mean(scheme.openings["left_eye"][1]) - mean(scheme.openings["left_eye"][0]), down),
-        "right_brow": project(right - mean(scheme.groups["right_brow"]), down),
-        "left_brow": project(left - mean(scheme.groups["left_brow"]), down),
-        "mouth_width": np.ptp(mouth_x, axis=-1) / length[..., 0],
+    mouth_x = points[..., scheme.groups["outer_lips"], :] @ across[..., None]  # (..., len(outer_lips), 1)
+    values = {name: project(part, down) for name, part in zip(LINEAR, parts, strict=True)}
+    values |= {
+        "mouth_width": np.ptp(mouth_x[..., 0], axis=-1) / length[..., 0],
         "yaw": project(tip, across),
         "pitch": project(tip, down),
         "roll": np.arctan2(across[..., 1], across[..., 0]),
     }
     if scheme.pupils is not None:
+        corners = points[..., scheme.eye_corners, :].astype(np.float64)
         ends = corners.reshape(*corners.shape[:-2], 2, 2, 2)  # (..., eye, end, 2)
         width = np.linalg.norm(ends[..., 1, :] - ends[..., 0, :], axis=-1) + 1e-12  # (..., eye)
         pupils = (points[..., scheme.pupils, :] - ends.mean(axis=-2)) / width[..., None]
         values["gaze_x"] = (pupils * across[..., None, :]).sum(axis=-1).mean(axis=-1)
         values["gaze_y"] = (pupils * down[..., None, :]).sum(axis=-1).mean(axis=-1)
     return {name: value.astype(np.float32) for name, value in values.items()}
+
+
+@cache
+def _weigh_means(name: str) -> NDArray[np.float64]:
+    """The weights ``(8, N)`` by which points make both eyes' centres, the nose tip from their middle, and `LINEAR`."""
+    scheme = get_scheme(name)
+
+    def mean(indices: Sequence[int]) -> NDArray[np.float64]:
+        weights = np.zeros(scheme.count)
+        np.add.at(weights, list(indices), 1 / len(indices))
+        return weights
+
+    right, left = mean(scheme.eye_corners[:2]), mean(scheme.eye_corners[2:])
+    gaps = [mean(lower) - mean(upper) for upper, lower in (scheme.openings[part] for part in LINEAR[:3])]
+    brows = [right - mean(scheme.groups["right_brow"]), left - mean(scheme.groups["left_brow"])]
+    return np.stack([right, left, mean([scheme.nose_tip]) - (right + left) / 2, *gaps, *brows])

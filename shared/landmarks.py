@@ -214,9 +214,9 @@ def check_points(points: ArrayLike, scheme: Scheme) -> Points:
     largest = float(np.abs(array).max())
     if largest > MAX_COORDINATE:
         raise LandmarksError(f"Landmark coordinates must lie within ±{MAX_COORDINATE:g}; one is {largest:g}.")
-    middle = np.median(array, axis=0)
+    middle = _find_median(array)
     distance = np.linalg.norm(array - middle, axis=1)
-    spread = float(np.median(distance))
+    spread = float(_find_median(distance))
     if spread <= MIN_RELATIVE_SPREAD * float(np.abs(middle).max()):
         raise LandmarksError("Most landmarks lie on one spot; a face needs points that differ.")
     if float(distance.max()) > MAX_SPREADS * spread:
@@ -228,6 +228,13 @@ def check_points(points: ArrayLike, scheme: Scheme) -> Points:
     if second <= MIN_FLATNESS * first:
         raise LandmarksError("All landmarks lie on one line; a face has width and height.")
     return array.astype(np.float32)
+
+
+def _find_median(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The medians over the first axis: numpy's own takes five times as long for so few."""
+    half = len(values) // 2
+    median: NDArray[np.float64] = np.sort(values, axis=0)[[-1 - half, half]].mean(axis=0)
+    return median
 
 
 def converts(source: Scheme, wanted: Scheme) -> bool:

@@ -38,7 +38,7 @@ class TiltRange:
 
     def turn(self, landmarks: Points, angles: NDArray[np.float32]) -> Points:
         """Faces (B, N, 2) turned clockwise by angles (B,)."""
-        return turn(landmarks, angles, self.pivot)
+        return turn(landmarks, angles, self.pivot) if angles.any() else landmarks
 
     def turn_picture(self, picture: Image8, angle: float) -> Image8:
         """A face's picture turned as `turn` turns its landmarks."""

@@ -64,7 +64,7 @@ class JobOut(BaseModel):
         )
 
 
-def get_jobs(request: Request, lifecycle: Annotated[Lifecycle, Depends(get_lifecycle)]) -> Jobs:
+async def get_jobs(request: Request, lifecycle: Annotated[Lifecycle, Depends(get_lifecycle)]) -> Jobs:
     """The jobs, once they are loaded. Raises NotReadyError."""
     lifecycle.need_studio()
     jobs = request.app.state.jobs

@@ -37,26 +37,28 @@ from service.media.images import MEDIA_TYPES
 from shared.bundle import Measured, Shape
 
 MULTIPART = Form(media_type="multipart/form-data")
+INLINE_BYTES = 64 * 1024  # of a picture: hashed, and written in base64, sooner than a thread takes over
 
 
-def get_lifecycle(request: Request) -> Lifecycle:
+# FastAPI runs a dependency that is no coroutine in a thread: two hops a request for a look at an attribute.
+async def get_lifecycle(request: Request) -> Lifecycle:
     """The application's state."""
     lifecycle = request.app.state.lifecycle
     assert isinstance(lifecycle, Lifecycle)
     return lifecycle
 
 
-def get_face_service(lifecycle: Annotated[Lifecycle, Depends(get_lifecycle)]) -> FaceService:
+async def get_face_service(request: Request) -> FaceService:
     """The face_service, once it is loaded. Raises NotReadyError."""
-    return lifecycle.need_studio()
+    return (await get_lifecycle(request)).need_studio()
 
 
-def require_json(request: Request) -> None:
+async def require_json(request: Request) -> None:
     """Raises MediaTypeError for a body that does not call itself JSON."""
     _require(request, "application/json")
 
 
-def require_form(request: Request) -> None:
+async def require_form(request: Request) -> None:
     """Raises MediaTypeError for a body that is no multipart form."""
     _require(request, "multipart/form-data")
 
@@ -89,7 +91,7 @@ async def synthesize(
         order.view,
     )
     portrait = await run_while_connected(request, work, face_service.settings.deadline_seconds)
-    return await run_in_threadpool(answer_synthesis, request, portrait, order.response)
+    return await answer_synthesis(request, portrait, order.response)
 
 
 @router.post("/reenact", response_model=SynthesisOut, dependencies=[Depends(require_form)], tags=["faces"])
@@ -98,7 +100,7 @@ async def reenact(request: Request, form: Annotated[ReenactForm, MULTIPART], fac
     neutral = form.read_neutral()
     work = face_service.reenact(form.target, form.image.read, form.face, form.paste_back, form.to_output(), neutral)
     portrait = await run_while_connected(request, work, face_service.settings.deadline_seconds)
-    return await run_in_threadpool(answer_synthesis, request, portrait, form.response)
+    return await answer_synthesis(request, portrait, form.response)
 
 
 @router.post("/landmarks", dependencies=[Depends(require_form)], tags=["faces"])
@@ -205,8 +207,15 @@ async def show_version(face_service: StudioDep) -> VersionOut:
     )
 
 
-def answer_synthesis(request: Request, portrait: SynthesisResult, wanted: str) -> Response:
-    """The picture itself, or JSON that carries it; the headers are the same. Blocks: a picture may be large."""
+async def answer_synthesis(request: Request, portrait: SynthesisResult, wanted: str) -> Response:
+    """The picture itself, or JSON that carries it; the headers are the same."""
+    if len(portrait.data) <= INLINE_BYTES:
+        return write_answer(request, portrait, wanted)
+    return await run_in_threadpool(write_answer, request, portrait, wanted)
+
+
+def write_answer(request: Request, portrait: SynthesisResult, wanted: str) -> Response:
+    """As `answer_synthesis`. Blocks: a picture may be large."""
     digest = hashlib.sha256(portrait.data).hexdigest()[:16]
     headers = describe_target(portrait.target) | {"Server-Timing": tell_timings(request, portrait.stages)}
     headers["ETag"] = f'"{portrait.target.bundle[:16]}-{digest}"'  # of this picture, by that bundle

@@ -38,6 +38,7 @@ router = APIRouter()
 CLOSE_BASE = 4000  # close codes are the problem's HTTP status, moved into the range that applications may use
 MAX_REASON = 123  # bytes of a close frame's reason
 MAX_OPTIONS = 4096  # characters
+SHORTEST_SIDE = 480  # pixels of a frame's shorter side that landmarks are found in; the detectors see 192 of a face
 
 
 class StreamOptions(BaseModel):
@@ -221,8 +222,9 @@ class Stream:
             return Answer("refused", reason=f"The frame has {len(frame.data)} bytes; at most {limit} are taken.")
         try:
             with watch.measure("decode"):
+                shortest = None if options.paste_back else SHORTEST_SIDE  # pasted into, a frame keeps its size
                 image = await self.face_service.in_pool(
-                    lambda: decode_picture(frame.data, self.settings.max_frame_pixels)
+                    lambda: decode_picture(frame.data, self.settings.max_frame_pixels, shortest)
                 )
         except ImageError as error:
             expected = error.expected if isinstance(error, ServiceError) else None

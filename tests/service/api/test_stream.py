@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from running_service import Running, run_service, wait_until
-from tiny_service import MarkedDetector, draw_faces, read_picture, to_bytes
+from tiny_service import MarkedDetector, draw_faces, make_face, read_picture, to_bytes
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import ClientConnection, connect
 
@@ -166,6 +166,22 @@ def test_options_shape_the_answer(running: Running) -> None:
         kept, found = (read_picture(ask(socket, FACE)[1]).astype(int) for socket in (plain, converted))
     # The target's own face at rest: by its neutral face nothing changes; the tiny learned converter would add 32.
     assert (found - kept)[..., 0].mean() == pytest.approx(0, abs=3)
+
+
+def test_a_large_jpeg_is_searched_at_half_its_size_and_pasted_into_whole(settings: Settings) -> None:
+    class WatchingDetector(MarkedDetector):
+        def detect(self, image: NDArray[np.uint8]) -> list[DetectedFace]:
+            shapes.append(image.shape[:2])
+            return [DetectedFace((make_face() * np.float32(image.shape[0])).astype(np.float32), 0.9)]
+
+    shapes: list[tuple[int, ...]] = []
+    frame = to_bytes(Image.new("RGB", (1280, 960), (90, 120, 60)), "JPEG")
+    with run_service(settings, WatchingDetector()) as service:
+        with open_stream(service) as socket:
+            assert ask(socket, frame)[0]["width"] == 32
+        with open_stream(service, '{"target": "ada", "paste_back": true}') as socket:
+            assert ask(socket, frame)[0]["width"] == 1280
+    assert shapes == [(480, 640), (960, 1280)]
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,19 @@ def test_picture_formats_are_read(kind: str) -> None:
     assert picture.dtype == np.uint8
 
 
+def test_a_jpeg_comes_no_larger_than_needed_and_no_smaller() -> None:
+    turned = Image.Exif()
+    turned[ORIENTATION_TAG] = 6
+    picture = Image.radial_gradient("L").resize((400, 300)).convert("RGB")
+    jpeg = to_bytes(picture, "JPEG", turned)
+    assert decode_picture(jpeg, 400 * 300).shape == (400, 300, 3)
+    for shortest, expected in ((300, (400, 300)), (151, (400, 300)), (150, (200, 150)), (75, (100, 75)), (1, (50, 38))):
+        assert decode_picture(jpeg, 400 * 300, shortest).shape == (*expected, 3)
+    half = np.asarray(picture.reduce(2)).astype(int)
+    assert np.abs(decode_picture(to_bytes(picture, "JPEG"), 400 * 300, 150).astype(int) - half).mean() < 2
+    assert decode_picture(to_bytes(picture), 400 * 300, 150).shape == (300, 400, 3)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_honoured(orientation: int) -> None:
     """Each picture is stored turned such that its EXIF tag makes it upright again."""
