@@ -5,15 +5,14 @@ import { tell } from "../problem.js";
 import { fillTargets } from "../targets.js";
 import { openMicrophone, Recording, saveFile } from "./capture.js";
 import { findFaces, offerFaces } from "./faces.js";
+import { Figures } from "./figures.js";
 import { grabFrame, playCamera, playFile, playSample, stopSource, watchFrames } from "./source.js";
 import { FaceStream } from "./stream.js";
 
-const RATE_SPAN = 2000; // milliseconds over which the frame rate is counted
 const RETRY_FIRST = 500; // milliseconds to the first new try of a lost connection; each further waits twice as long
 const RETRY_MOST = 8000;
 const FACES_EVERY = 4000; // milliseconds between two looks for a second face, until there is one
 const NEUTRAL_AFTER = 1500; // milliseconds for a person's eyes to go from the button to the camera
-const SHOW_EVERY = 250; // milliseconds: figures that change faster can't be read
 
 const video = find("source", HTMLVideoElement);
 const result = find("result", HTMLCanvasElement);
@@ -35,20 +34,20 @@ const snapshot = find("snapshot", HTMLButtonElement);
 const pictures = find("pictures", HTMLElement);
 const message = find("message", HTMLElement);
 const state = find("status", HTMLElement);
-const stages = find("stages", HTMLElement);
+const figures = new Figures();
 
 const drawing = document.createElement("canvas");
 /** @type {FaceStream | null} */
 let stream = null;
 let starting = 0; // counts the starts: what an older one still brings is let go
-/** @type {number[]} */
-let times = [];
-let shown = 0;
 let selfie = false; // whether the camera films who sits before it
+/** @type {Map<string, string>} */
+let references = new Map(); // target -> its picture, which is shown until there is another
 /** @type {Blob | null} */
 let last = null; // the newest picture, as the service made it
 /** @type {Recording | null} */
 let recording = null;
+let recorded = 0; // when the recording began
 
 let neutralWaits = false; // whether the person was asked to look at the camera, and it is not taken yet
 
@@ -93,8 +92,10 @@ async function start(play, films) {
     return;
   }
   if (own !== starting) return;
-  times = [];
+  figures.reset();
   selfie = films;
+  pictures.classList.add("running");
+  find("source-caption", HTMLElement).textContent = films ? "You" : "The clip";
   showMirror();
   stopButton.disabled = false;
   connect(own, RETRY_FIRST);
@@ -175,7 +176,8 @@ function stop(words) {
   stopButton.disabled = neutralButton.disabled = recordButton.disabled = snapshot.disabled = true;
   faceChoice.hidden = true;
   face.replaceChildren();
-  pictures.classList.remove("without-face");
+  pictures.classList.remove("running", "without-face");
+  void showReference();
   message.textContent = words;
   setState("Stopped. Nothing is sent.");
 }
@@ -188,6 +190,8 @@ async function startRecording() {
   try {
     if (own !== starting) throw new Error("");
     recording = new Recording(result, sound);
+    recorded = performance.now();
+    tick(recording);
     message.textContent = wanted && !sound ? "The microphone can't be used: recorded without sound." : "";
   } catch (error) {
     for (const track of sound?.getTracks() ?? []) track.stop();
@@ -205,60 +209,73 @@ async function finishRecording() {
 
 function showRecording() {
   recordButton.disabled = !last;
-  recordButton.textContent = recording ? "End and save" : "Record";
+  if (!recording) recordButton.textContent = "Record";
   recordButton.setAttribute("aria-pressed", String(Boolean(recording)));
+}
+
+/**
+ * The seconds since it began, on the button that ends it.
+ * @param {Recording} running
+ */
+function tick(running) {
+  if (recording !== running) return;
+  const seconds = Math.floor((performance.now() - recorded) / 1000);
+  recordButton.textContent = `Stop and save · ${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+  setTimeout(() => tick(running), 1000 - ((performance.now() - recorded) % 1000));
+}
+
+/** The target as it is, while nothing drives it. */
+async function showReference() {
+  find("result-caption", HTMLElement).textContent = target.selectedOptions[0]?.text ?? "The target";
+  const path = references.get(target.value);
+  const own = starting;
+  if (!path || stream) return;
+  const image = new Image();
+  image.src = path;
+  await image.decode();
+  if (own === starting && !stream && references.get(target.value) === path) draw(image, image.width, image.height);
+}
+
+/**
+ * @param {CanvasImageSource} image
+ * @param {number} width
+ * @param {number} height
+ */
+function draw(image, width, height) {
+  if (result.width !== width || result.height !== height) Object.assign(result, { width, height });
+  pictures.classList.toggle("wide", width !== height);
+  /** @type {CanvasRenderingContext2D} */ (result.getContext("2d")).drawImage(image, 0, 0);
 }
 
 /**
  * @param {import("./stream.js").Answer} answer
  * @param {number} own
  */
-async function show({ header, picture, delay }, own) {
+async function show(answer, own) {
+  const { header, picture } = answer;
   const image = picture ? await createImageBitmap(picture) : null;
   if (own !== starting) return;
   pictures.classList.toggle("without-face", !image);
-  setState(image ? `${target.selectedOptions[0]?.text ?? "The target"} follows you.` : header.reason ?? "");
+  const name = target.selectedOptions[0]?.text ?? "The target";
+  setState(image ? `${name} follows ${selfie ? "you" : "the clip"}.` : header.reason ?? "");
   showNeutral(header.neutral);
   if (image) {
     last = picture;
     neutralButton.disabled = recordButton.disabled = snapshot.disabled = false;
-    if (result.width !== image.width || result.height !== image.height) {
-      Object.assign(result, { width: image.width, height: image.height });
-    }
-    /** @type {CanvasRenderingContext2D} */ (result.getContext("2d")).drawImage(image, 0, 0);
+    draw(image, image.width, image.height);
     image.close();
   }
-  const now = performance.now();
-  times = [...times.filter((time) => time > now - RATE_SPAN), now];
-  if (now - shown < SHOW_EVERY) return;
-  shown = now;
-  const span = now - (times[0] ?? now);
-  find("rate", HTMLElement).textContent = span > 0 ? ((1000 * (times.length - 1)) / span).toFixed(1) : "–";
-  find("delay", HTMLElement).textContent = `${delay.toFixed(0)} ms`;
-  find("dropped", HTMLElement).textContent = String(header.dropped);
-  showStages(header.timings_ms);
+  figures.count(answer);
 }
 
 /** @param {import("./stream.js").Header["neutral"]} neutral */
 function showNeutral(neutral) {
   const words = {
-    watched: "Your neutral face is found by watching you, or taken when you say so.",
+    watched: "It adapts to your face by itself. If it looks off: press Calibrate, look at the camera, relax.",
     taking: "Look at the camera, relax …",
-    given: "Your neutral face is taken.",
+    given: "Calibrated to your face.",
   }[neutral];
   if (!neutralWaits && neutralState.textContent !== words) neutralState.textContent = words;
-}
-
-/** @param {Record<string, number>} timings */
-function showStages(timings) {
-  stages.replaceChildren(
-    ...Object.entries(timings).map(([stage, milliseconds]) => {
-      const pair = document.createElement("div");
-      pair.appendChild(document.createElement("dt")).textContent = stage;
-      pair.appendChild(document.createElement("dd")).textContent = milliseconds.toFixed(1);
-      return pair;
-    }),
-  );
 }
 
 cameraButton.addEventListener("click", () => void start(() => playCamera(video), true));
@@ -289,12 +306,15 @@ sideBySide.addEventListener("change", () => {
 for (const option of [target, smoothing, pasteBack, label, face]) {
   option.addEventListener("change", () => stream?.setOptions(readOptions()));
 }
+target.addEventListener("change", () => void showReference());
 addEventListener("pagehide", () => stop(""));
+showNeutral("watched");
 
 try {
-  await fillTargets(target);
+  references = await fillTargets(target);
   const wanted = asked.get("target");
   if (wanted) target.value = wanted;
+  void showReference();
   if (clean) {
     find("source-figure", HTMLElement).classList.add("visually-hidden"); // hidden otherwise, it would stop
     document.body.classList.add("clean");
