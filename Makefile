@@ -64,8 +64,8 @@ study: $(VENV)/.has-trainer+evaluate ## Ablations: whole trainings, one thing ch
 c2pa-test-cert: $(VENV)/.has-service+c2pa ## Make a key and a certificate of nobody, to try C2PA credentials: runs/c2pa
 	@$(RUN) -m service.provenance.trial_certificate runs/c2pa
 
-bench: $(VENV)/.has-service+trainer+fan+c2pa+dev ## Time the generator and the endpoints on this machine [ARGS=…]
-	@$(RUN) -m benchmarks $(ARGS)
+bench: $(VENV)/.has-service+trainer+fan+c2pa+dev ## Time landmarks, generator and endpoints beside the release before [BEFORE=revision] [ARGS=…]
+	@$(RUN) -m benchmarks $(if $(BEFORE),--before '$(BEFORE)') $(ARGS)
 
 screenshots: $(VENV)/.has-service+trainer+dev ## Take the README's pictures of the pages; needs a Chromium [ARGS=editor]
 	@$(RUN) -m docs.screenshots $(ARGS)

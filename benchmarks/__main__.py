@@ -1,7 +1,9 @@
-"""``python -m benchmarks``: the generator, the detector and the endpoints, timed on this machine.
+"""``python -m benchmarks``: how long a picture takes on this machine, beside the same of the release before.
 
-The networks run in ONNX Runtime on the CPU as the service sets it up; the endpoints are asked over real HTTP on the
-loopback, one request after another, of a service in its own process.
+Both releases run at once, each with its own bundles, and are asked in turns, so that a busy moment meets both. Networks
+run in ONNX Runtime on the CPU as the service sets them up; endpoints are asked over real HTTP on the loopback, one
+request after another. CPU times are of all threads of the process that answers. An idle machine gives the best figures;
+ratios hold on a busy one too.
 """
 
 import argparse
@@ -10,87 +12,99 @@ import platform
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
 
-import httpx
 import numpy as np
 
-from service.inference.bundles import BundleFolder, Target
+from benchmarks.checkouts import HERE, Checkout, check_out, find_release_before, start_checkout
+from benchmarks.stream import draw_frames, encode_frames
 from service.inference.network import OnnxNetwork
-from service.lifecycle import load_service_detector
-from service.media.images import decode_picture
-from service.settings import Settings
 from shared.bundle import OnnxFile, TensorSpec
-from shared.detectors import LandmarkDetector
-from shared.pixels import PIXEL_RANGE, Image8
-from trainer.evaluation.served_faces import serve
+from shared.pixels import PIXEL_RANGE
 
+Kind = Literal["wall", "cpu"]
+
+ROUNDS = 5
 WARM_UP = 3
-AUTHORS = "TL2F, the authors' widths"
 AUTHORS_POINTS, AUTHORS_SIZE = 68, 256
 
 
 @dataclass(frozen=True)
-class Timing:
-    """One row: milliseconds, or the `reason` why it was not measured."""
+class Row:
+    """One line: what it is, and its figure in each release; None where it was not measured."""
 
     name: str
-    median: float | None = None
-    p95: float | None = None
-    reason: str = ""
+    now: float | None
+    before: float | None = None
 
 
-def time_call(name: str, call: Callable[[], object], runs: int) -> Timing:
-    """Median and 95th percentile of `runs` calls, after a few that don't count."""
-    for _ in range(WARM_UP):
-        call()
-    spent = np.empty(runs)
-    for index in range(runs):
-        started = time.perf_counter()
-        call()
-        spent[index] = (time.perf_counter() - started) * 1000
-    return Timing(name, float(np.median(spent)), float(np.percentile(spent, 95)))
-
-
-def format_table(rows: Sequence[Timing], baseline: Timing) -> str:
-    """The rows with their times, and how many of each fit into the baseline's time."""
+def format_table(rows: Sequence[Row], before: str | None) -> str:
+    """The rows, the release before beside this one where there is one."""
     width = max(len(row.name) for row in rows)
-    lines = [f"{'':{width}}  median ms   p95 ms  of the authors' time"]
+    heads = [f"{'':{width}}", f"{'now':>8}", *([f"{'before':>8}", "now/before"] if before else [])]
+    lines = ["  ".join(heads)]
     for row in rows:
-        if row.median is None:
-            lines.append(f"{row.name:{width}}  not measured: {row.reason}")
-            continue
-        ratio = f"1/{baseline.median / row.median:.1f}" if baseline.median else "-"
-        lines.append(f"{row.name:{width}}  {row.median:9.1f}  {row.p95:7.1f}  {ratio}")
+        cells = [f"{row.name:{width}}", _show(row.now)]
+        if before:
+            ratio = f"{row.now / row.before:10.2f}" if row.now and row.before else f"{'-':>10}"
+            cells += [_show(row.before), ratio]
+        lines.append("  ".join(cells))
     return "\n".join(lines)
 
 
-def time_target(target: Target, runs: int) -> list[Timing]:
-    """A target's converter and TL2F, one face a call."""
-    neutral = np.array(target.manifest.neutral, np.float32)[None]  # (1, N, 2)
-    name, size = target.manifest.target, target.manifest.image_size
+def list_rows(now: Checkout, before: Checkout | None) -> list[Row]:
+    """What was measured, each row's median."""
+
+    both = [each for each in (now, before) if each is not None]
+
+    def compare(name: str, row: str, kind: Kind = "wall") -> Row:
+        return Row(name, *(summarise(each, row, kind) for each in both))
+
+    def compare_to_generator(name: str, row: str, kind: Kind) -> Row:
+        return Row(name, *(summarise(each, row, kind) / summarise(each, "generator", kind) for each in both))
+
     return [
-        time_call(f"TL2F {name}, {size}x{size}", lambda: target.tl2f.run(neutral), runs),
-        time_call(f"converter {name}", lambda: target.converter.run(neutral), runs),
+        compare("landmarks of a tracked frame, 640x480, ms", "tracked"),
+        compare("landmarks of a fresh picture, 256x256, ms", "fresh"),
+        compare("generator, ms", "generator"),
+        compare("converter, ms", "converter"),
+        compare("/synthesize, ms", "/synthesize"),
+        compare("/reenact, 256x256, ms", "/reenact"),
+        Row("/stream, 640x480, frames a second", *(float(np.mean(each.stream)) for each in both)),
+        compare("CPU of the generator, ms", "generator", "cpu"),
+        compare("CPU of /synthesize, ms", "/synthesize", "cpu"),
+        compare_to_generator("/synthesize over the generator", "/synthesize", "wall"),
+        compare_to_generator("CPU of /synthesize over the generator's", "/synthesize", "cpu"),
     ]
 
 
-def time_authors(runs: int, threads: int) -> Timing:
-    """The authors' TL2F, 136 -> 1024 -> 4x4x1024, blocks of 512/256/128/128/128/64 channels, with random weights."""
+def summarise(checkout: Checkout, row: str, kind: Kind) -> float:
+    """A row's median time, or the median of its rounds' CPU times a call."""
+    samples = checkout.wall if kind == "wall" else checkout.cpu
+    return float(np.median(samples[row]))
+
+
+def time_authors(runs: int, threads: int) -> float | None:
+    """Milliseconds of the authors' TL2F with random weights; None without the trainer extra.
+
+    136 -> 1024 -> 4x4x1024, blocks of 512/256/128/128/128/64 channels.
+    """
     try:
         import torch
 
         from trainer.networks.paper_generator import PaperGenerator, PaperGeneratorConfig
     except ImportError:
-        return Timing(AUTHORS, reason="trainer extra missing")
-    config = PaperGeneratorConfig(points=AUTHORS_POINTS)
+        return None
     points = torch.rand(1, AUTHORS_POINTS, 2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         program = torch.onnx.export(
-            PaperGenerator(config).eval(),
+            PaperGenerator(PaperGeneratorConfig(points=AUTHORS_POINTS)).eval(),
             (points,),
             input_names=["landmarks"],
             output_names=["image"],
@@ -98,39 +112,20 @@ def time_authors(runs: int, threads: int) -> Timing:
             verbose=False,
         )
     assert program is not None
+    low, high = PIXEL_RANGE
     spec = OnnxFile(
         file="authors.onnx",
         sha256="0" * 64,  # never written, so there is nothing to compare it with
         input=TensorSpec(name="landmarks", shape=(1, AUTHORS_POINTS, 2), low=0, high=1),
-        output=TensorSpec(
-            name="image", shape=(1, 3, AUTHORS_SIZE, AUTHORS_SIZE), low=PIXEL_RANGE[0], high=PIXEL_RANGE[1]
-        ),
+        output=TensorSpec(name="image", shape=(1, 3, AUTHORS_SIZE, AUTHORS_SIZE), low=low, high=high),
     )
     network = OnnxNetwork(program.model_proto.SerializeToString(), spec, "cpu", threads)
-    return time_call(AUTHORS, lambda: network.run(points.numpy()), runs)
-
-
-def time_detector(detector: LandmarkDetector | None, image: Image8, runs: int) -> Timing:
-    """The landmark detector on one picture."""
-    name = f"detector, {image.shape[1]}x{image.shape[0]}"
-    if detector is None:
-        return Timing(name, reason="no landmark detector could be loaded")
-    return time_call(name, lambda: detector.detect(image), runs)
-
-
-def time_endpoints(client: httpx.Client, target: Target, runs: int) -> list[Timing]:
-    """/synthesize of the target's neutral face and /reenact of its reference picture, as JPEG."""
-    name = target.manifest.target
-    order = {"target": name, "landmarks": [list(point) for point in target.manifest.neutral]}
-    picture = {"image": (target.manifest.reference.file, target.reference, target.reference_type)}
-    return [
-        time_call(f"/synthesize {name}", lambda: client.post("/synthesize", json=order).raise_for_status(), runs),
-        time_call(
-            f"/reenact {name}",
-            lambda: client.post("/reenact", files=picture, data={"target": name}).raise_for_status(),
-            runs,
-        ),
-    ]
+    spent = []
+    for _ in range(WARM_UP + runs):
+        started = time.perf_counter()
+        network.run(points.numpy())
+        spent.append((time.perf_counter() - started) * 1000)
+    return float(np.median(spent[WARM_UP:]))
 
 
 def name_processor() -> str:
@@ -144,33 +139,43 @@ def name_processor() -> str:
 
 
 def main() -> int:
-    """Print the table. Returns the exit status: 1 where there is no bundle to time."""
+    """Print the table. Returns the exit status: 1 where there is no such bundle to time."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--models", type=Path, default=Path("models"), help="folder of bundles (default: models)")
+    parser.add_argument("--target", default="franck", help="target to time (default: franck)")
+    parser.add_argument("--before", help="git revision to compare with (default: the newest tag before this one)")
     parser.add_argument("--runs", type=int, default=50, help="timed calls a row (default: 50)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all)")
     options = parser.parse_args()
-    if options.runs < 1 or options.threads < 1:
-        parser.error("--runs and --threads must be at least 1")
-
-    catalogue = BundleFolder(options.models, "cpu", options.threads).scan()
-    if not catalogue.targets:
-        print(f"There is no bundle to time in {options.models}; `make train` makes one.", file=sys.stderr)
+    if options.runs < ROUNDS or options.threads < 1:
+        parser.error(f"--runs must be at least {ROUNDS}, --threads at least 1")
+    reference = HERE / "models" / options.target / "reference.jpg"
+    if not reference.is_file():
+        print(f"There is no bundle models/{options.target}; `make train` makes one.", file=sys.stderr)
         return 1
-    settings = Settings(models_dir=options.models, threads=options.threads)
-    detector = load_service_detector(settings)
-    print(f"{name_processor()}, {options.threads} of {os.cpu_count()} threads, {options.runs} runs a row\n")
-
-    authors = time_authors(options.runs, options.threads)
-    targets = list(catalogue.targets.values())
-    rows = [authors, *(row for target in targets for row in time_target(target, options.runs))]
-    picture = decode_picture(targets[0].reference, settings.max_pixels)
-    rows.append(time_detector(detector, picture, options.runs))
-    if detector is not None:
-        with serve(options.models, options.threads) as served:
-            rows += [row for target in targets for row in time_endpoints(served.client, target, options.runs)]
-    print(format_table(rows, authors))
+    before = options.before or find_release_before()
+    print(f"{name_processor()}, {options.threads} of {os.cpu_count()} threads, {options.runs} runs a row")
+    print(
+        f"beside {before}" if before else "There is no tag before this revision: --before REVISION compares with one."
+    )
+    frames = encode_frames(draw_frames(reference))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="frames-")))
+        for number, frame in enumerate(frames):
+            (folder / f"{number:03}.jpg").write_bytes(frame)
+        codes = [HERE, *([stack.enter_context(check_out(before))] if before else [])]
+        started = [stack.enter_context(start_checkout(code, options.target, options.threads, folder)) for code in codes]
+        for number in range(ROUNDS):
+            for checkout in started[:: 1 if number % 2 else -1]:
+                checkout.time_networks(options.runs // ROUNDS)
+                checkout.time_endpoints(options.runs // ROUNDS, frames)
+        rows = list_rows(started[0], started[1] if before else None)
+    rows.append(Row("generator of the authors' widths, ms", time_authors(options.runs, options.threads)))
+    print(f"load of the machine in the last minute {os.getloadavg()[0]:.1f}\n\n{format_table(rows, before)}")
     return 0
+
+
+def _show(figure: float | None) -> str:
+    return f"{'-':>8}" if figure is None else f"{figure:8.2f}"
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def serve(
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=ANSWER_SECONDS) as client:
                 _wait_until_ready(client, process)
-                yield ServedFaces(client)
+                yield ServedFaces(client, process.pid)
         finally:
             process.terminate()
             process.wait(timeout=30)
@@ -72,10 +72,10 @@ def _wait_until_ready(client: httpx.Client, process: subprocess.Popen[bytes]) ->
 
 
 class ServedFaces:
-    """The service's two endpoints, as pictures. Several threads may ask at once."""
+    """The service's two endpoints, as pictures. Several threads may ask at once. `pid` is its process."""
 
-    def __init__(self, client: httpx.Client) -> None:
-        self.client = client
+    def __init__(self, client: httpx.Client, pid: int) -> None:
+        self.client, self.pid = client, pid
 
     def list_targets(self) -> list[str]:
         """The targets that are served."""
