@@ -1,5 +1,7 @@
 """The pages for everyone: no finding of axe, no sideways scrolling, no jump while loading."""
 
+from collections.abc import Callable
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from editing import open_editor, to_png, upload
@@ -17,7 +19,7 @@ def list_findings(page: Page) -> list[str]:
     return [f"{each['id']}: {[node['html'][:120] for node in each['nodes']]}" for each in report["violations"]]
 
 
-def test_axe_finds_nothing_in_the_editor(page: Page) -> None:
+def fill_editor(page: Page) -> None:
     open_editor(page, "eve")
     page.click("[data-feature=mouth]")
     page.click("summary")
@@ -25,18 +27,73 @@ def test_axe_finds_nothing_in_the_editor(page: Page) -> None:
         page.click("#add-keyframe")
     upload(page, "#photo", "wall.png", to_png(Image.new("RGB", (100, 100), (120, 130, 90))))
     expect(page.locator("#start-message")).to_contain_text("No face")
+
+
+def fill_live(page: Page) -> None:
+    page.goto("/live")
+    page.wait_for_selector("#target option", state="attached")
+    page.click("#sample")
+    expect(page.locator("#status")).to_contain_text("follows the clip", timeout=30_000)
+    page.click("summary")
+
+
+def fill_live_clean(page: Page) -> None:
+    page.goto("/live?clean=1&source=sample")
+    page.wait_for_function("() => document.getElementById('status').textContent.includes('follows')", timeout=30_000)
+
+
+def fill_video(page: Page) -> None:
+    """A clip chosen, its video made, and one that can't be."""
+    page.goto("/video")
+    page.wait_for_selector("#target option", state="attached")
+    page.set_input_files("#file", WEB / "live" / "sample.webm")
+    expect(page.locator(".words")).to_contain_text("seconds are used")
+    page.eval_on_selector(
+        ".trim >> nth=1 >> input", "each => { each.value = 0.5; each.dispatchEvent(new Event('input')); }"
+    )
+    page.set_input_files("#file", WEB / "icon.svg")
+    page.click("#make")
+    expect(page.locator(".job .state >> nth=0")).to_have_text("Done.", timeout=60_000)
+    expect(page.locator(".job .message >> nth=1")).not_to_be_empty()
+
+
+def fill_api(page: Page) -> None:
+    page.goto("/api")
+    expect(page.locator("#endpoints")).to_contain_text("/synthesize")
+    expect(page.locator("#targets")).to_contain_text("Franck")
+
+
+@pytest.mark.parametrize("fill", [fill_editor, fill_live, fill_live_clean, fill_video, fill_api])
+def test_axe_finds_nothing_on_any_page(page: Page, fill: Callable[[Page], None]) -> None:
+    """Of any kind, at five sizes, light and dark; nor does a page scroll sideways."""
+    fill(page)
     for width, height in SIZES:
         page.set_viewport_size({"width": width, "height": height})
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
             assert list_findings(page) == [], (width, scheme)
 
 
-def test_axe_finds_nothing_in_the_list_of_endpoints(page: Page) -> None:
-    page.goto("/api")
-    expect(page.locator("#endpoints")).to_contain_text("/synthesize")
-    expect(page.locator("#targets")).to_contain_text("Franck")
-    assert list_findings(page) == []
+def test_on_a_phone_each_call_says_what_it_does(page: Page) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    fill_api(page)
+    for words in page.locator("#endpoints td:last-child").all():
+        box = words.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 360
+        assert box["width"] > 200
+
+
+def test_keys_are_named_where_there_is_a_keyboard(browser: Browser, service: str) -> None:
+    for is_phone in (False, True):
+        context = browser.new_context(base_url=service, is_mobile=is_phone, has_touch=is_phone)
+        page = context.new_page()
+        open_editor(page)
+        page.check('input[name="tab"][value="points"]', force=True)
+        assert page.locator("#keys").is_visible() != is_phone
+        context.close()
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)

@@ -107,6 +107,18 @@ def test_an_eye_moved_by_hand_is_no_turn_and_no_smile(page: Page) -> None:
     assert values["yaw"] == values["pitch"] == values["roll"] == values["mouth_open"] == 0, told
 
 
+def test_a_double_click_brings_a_slider_back_to_neutral(page: Page) -> None:
+    open_editor(page)
+    first = read_points(page)
+    set_range(page, "#slider-smile", 0.1)
+    page.dblclick("label[for=slider-smile]")
+    read_points(page)
+    np.testing.assert_allclose(read_points(page), first, atol=1e-3)
+    page.click("#undo")
+    read_points(page)
+    assert float(page.input_value("#slider-smile")) == pytest.approx(0.1, abs=0.01)
+
+
 def test_turning_the_head_leaves_the_face_in_its_place(page: Page) -> None:
     """Yaw, pitch and roll one after the other, each read as set; back at their values, the points are back."""
     open_editor(page)

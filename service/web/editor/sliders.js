@@ -55,7 +55,13 @@ export class Sliders {
     const input = row.appendChild(make("input", { id, type: "range", step: "any" }));
     input.min = String(low);
     input.max = String(high);
+    input.style.setProperty("--zero", String(-low / (high - low)));
     const output = row.appendChild(make("output", { for: id }));
+    row.title = "Double-click: back to neutral";
+    row.addEventListener("dblclick", (event) => {
+      this.#show((points) => movement.apply(points, 0), event.timeStamp);
+      this.#finish();
+    });
     input.addEventListener("input", (event) => {
       this.#show((points) => movement.apply(points, Number(input.value)), event.timeStamp);
     });
