@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from editing import open_editor, to_png, upload
+from editing import open_editor, set_range, to_png, upload
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
@@ -48,9 +48,7 @@ def fill_video(page: Page) -> None:
     page.wait_for_selector("#target option", state="attached")
     page.set_input_files("#file", WEB / "live" / "sample.webm")
     expect(page.locator(".words")).to_contain_text("seconds are used")
-    page.eval_on_selector(
-        ".trim >> nth=1 >> input", "each => { each.value = 0.5; each.dispatchEvent(new Event('input')); }"
-    )
+    set_range(page, ".trim >> nth=1 >> input", 0.5)
     page.set_input_files("#file", WEB / "icon.svg")
     page.click("#make")
     expect(page.locator(".job .state >> nth=0")).to_have_text("Done.", timeout=60_000)
@@ -88,10 +86,16 @@ def test_on_a_phone_each_call_says_what_it_does(page: Page) -> None:
 
 def test_keys_are_named_where_there_is_a_keyboard(browser: Browser, service: str) -> None:
     for is_phone in (False, True):
-        context = browser.new_context(base_url=service, is_mobile=is_phone, has_touch=is_phone)
+        context = browser.new_context(
+            base_url=service,
+            viewport={"width": 360 if is_phone else 1366, "height": 768},
+            is_mobile=is_phone,
+            has_touch=is_phone,
+        )
         page = context.new_page()
         open_editor(page)
-        page.check('input[name="tab"][value="points"]', force=True)
+        if is_phone:
+            page.locator(".tabs label").filter(has_text="Points").click()
         assert page.locator("#keys").is_visible() != is_phone
         context.close()
 
