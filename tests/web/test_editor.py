@@ -87,12 +87,24 @@ def test_each_slider_moves_one_measure_to_both_of_its_ends(page: Page, detector:
                 others = {each: change / largest for each, change in changes.items() if each not in moved}
                 assert max(map(abs, others.values())) < CROSSTALK, (name, value, others)
             assert float(page.input_value(f"#slider-{name}")) == pytest.approx(value, abs=0.01 * abs(value) + 1e-3)
+            shares = read_shares(page)
+            assert shares.pop(name) == pytest.approx(1, abs=0.02), (name, value)
+            assert max(map(abs, shares.values())) < CROSSTALK, (name, value, shares)
             if name in SEEN and end == "max":
                 [measured] = moved
                 shown = (see(page, detector)[measured] - seen[measured]) / changes[measured]
                 assert 0.25 < shown < 1.75, f"{name}: of {measured}, {shown:.2f} is seen"
             with repainting(page):
                 page.click("#reset")
+
+
+def read_shares(page: Page) -> dict[str, float]:
+    """How far each slider stands from neutral, as a share of the way to its end."""
+    shares: dict[str, float] = page.evaluate(
+        """() => Object.fromEntries([...document.querySelectorAll(".sliders input")].map(({ id, value, min, max }) => [
+          id.slice(7), value / (value < 0 ? min : max)]))"""
+    )
+    return shares
 
 
 def test_an_eye_moved_by_hand_is_no_turn_and_no_smile(page: Page) -> None:

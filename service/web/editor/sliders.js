@@ -52,10 +52,11 @@ export class Sliders {
     const row = this.lists[group].appendChild(make("div", { class: "slider" }));
     const id = `slider-${name}`;
     row.appendChild(make("label", { for: id })).textContent = label;
-    const input = row.appendChild(make("input", { id, type: "range", step: "any" }));
+    const track = row.appendChild(make("span", { class: "track" }));
+    track.style.setProperty("--zero", String(-low / (high - low)));
+    const input = track.appendChild(make("input", { id, type: "range", step: "any" }));
     input.min = String(low);
     input.max = String(high);
-    input.style.setProperty("--zero", String(-low / (high - low)));
     const output = row.appendChild(make("output", { for: id }));
     row.title = "Double-click: back to neutral";
     row.addEventListener("dblclick", (event) => {
