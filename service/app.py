@@ -17,7 +17,7 @@ from service.api.openapi import DocumentedAPI
 from service.api.pages import install_pages, list_pages
 from service.api.problems import install_handlers
 from service.api.routes import router
-from service.api.stream import Streams
+from service.api.stream import PROTOCOL, Streams
 from service.api.stream import router as stream_router
 from service.api.tracing import install_tracing
 from service.errors import StartError
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 DESCRIPTION = (
     "Anyone's landmarks or picture in, a trained target's face out, with that expression and pose. Errors are "
-    "application/problem+json."
+    "application/problem+json.\n"
 )
 EXPOSED = (
     *("ETag", "Location", "Retry-After", "Server-Timing", "X-Request-ID"),
@@ -49,9 +49,9 @@ def create_app(settings: Settings, detector: LandmarkDetector | None = None) -> 
     app = DocumentedAPI(
         title="LandmarkGAN",
         version=__version__,
-        description=DESCRIPTION,
+        description=DESCRIPTION + PROTOCOL,
         lifespan=lambda _: _live(lifecycle, jobs, settings, detector),
-        docs_url=None,  # FastAPI's pages load scripts from a foreign host; /api lists the endpoints
+        docs_url=None,  # FastAPI's pages load scripts from a foreign host; ours is service/web/docs.html
         redoc_url=None,
     )
     app.state.lifecycle = lifecycle

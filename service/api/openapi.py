@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's, with a real face as the example, and problems as they are sent."""
+"""The OpenAPI document: FastAPI's, with examples that work, and problems as they are sent."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service.api.connection import VIDEO_PATH
+from service.api.examples import add_examples
 from service.api.schemas import Problem
 from service.inference.bundles import Catalogue
-from service.lifecycle import Lifecycle
 from service.media.film import MEDIA_TYPES
 
 PICTURES = ("image/jpeg", "image/png", "image/webp")
@@ -43,36 +43,10 @@ class DocumentedAPI(FastAPI):
         for path, methods in document["paths"].items():
             for method, operation in methods.items():
                 _describe_answers(path, method, operation["responses"])
-        example = make_example(self.state.lifecycle)
-        if example is not None:
-            body = document["paths"]["/synthesize"]["post"]["requestBody"]["content"]["application/json"]
-            calibrated = example | {"source_neutral": example["landmarks"]}
-            body["examples"] = {
-                "neutral": {"summary": "The target's own neutral face", "value": example},
-                "calibrated": {"summary": "The same, the source's neutral face being known", "value": calibrated},
-            }
-            animate = document["paths"]["/animate"]["post"]["requestBody"]["content"]["application/json"]
-            animate["examples"] = {"nod": {"summary": "From neutral to a nod in a second", "value": make_film(example)}}
+        if catalogue is not None and catalogue.targets:
+            add_examples(document, catalogue)
             self.openapi_schema, self._catalogue = document, catalogue
         return document
-
-
-def make_example(lifecycle: Lifecycle) -> dict[str, Any] | None:
-    """A body for POST /synthesize that works: the first target's neutral landmarks, as if in a 256-pixel picture."""
-    if lifecycle.face_service is None or not lifecycle.face_service.catalogue.targets:
-        return None
-    manifest = next(iter(lifecycle.face_service.catalogue.targets.values())).manifest
-    points = [[round(x * 256, 1), round(y * 256, 1)] for x, y in manifest.neutral]
-    return {"target": manifest.target, "scheme": manifest.scheme, "landmarks": points, "format": "jpeg"}
-
-
-def make_film(example: dict[str, Any]) -> dict[str, Any]:
-    """A body for POST /animate that works: the example's face, and the same with its points pressed together."""
-    points = example["landmarks"]
-    middle = sum(y for _, y in points) / len(points)
-    nod = [[x, round(middle + 0.96 * (y - middle), 1)] for x, y in points]
-    keyframes = [{"seconds": seconds, "landmarks": each, "convert": False} for seconds, each in ((0, points), (1, nod))]
-    return {"target": example["target"], "format": "mp4", "keyframes": keyframes}
 
 
 def _describe_answers(path: str, method: str, responses: dict[str, Any]) -> None:

@@ -2,12 +2,15 @@
 
 ``web/<name>.html`` is the page at ``/<name>`` (``index.html`` at ``/``); scripts and styles lie beside it and are
 served under ``/web/``. A page takes `web/theme.js` and `web/style.css` into its head and begins its body with the
-header of `index.html`, whose `aria-current` marks the page itself. All links are relative, so that the service also
+header of `index.html`, whose `aria-current` marks the page itself. What ``docs.html`` is made with, Swagger UI, comes
+from a package, since it is two megabytes of somebody else's. All links are relative, so that the service also
 works below a path of a proxy.
 """
 
+import logging
 import os
 from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -15,6 +18,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
+
+logger = logging.getLogger(__name__)
 
 WEB = Path(__file__).parent.parent / "web"
 
@@ -44,7 +49,18 @@ def install_pages(app: FastAPI, folder: Path = WEB) -> None:
     files = WebFiles(directory=folder)
     for path, name in list_pages(folder).items():
         app.add_route(path, _show(files, name), include_in_schema=False)
+    swagger = find_swagger()
+    if swagger is None:
+        logger.error("the page /docs stays empty: fastapi-swagger, of the extra 'service', is not installed")
+    else:
+        app.mount("/web/swagger-ui", WebFiles(directory=swagger))
     app.mount("/web", files)
+
+
+def find_swagger() -> Path | None:
+    """The folder with Swagger UI's script and style; the package that brings them is not imported."""
+    found = find_spec("fastapi_swagger")
+    return Path(found.origin).parent / "resources" if found is not None and found.origin else None
 
 
 def list_pages(folder: Path = WEB) -> dict[str, str]:

@@ -41,6 +41,42 @@ MAX_OPTIONS = 4096  # characters
 SHORTEST_SIDE = 480  # pixels of a frame's shorter side that landmarks are found in; the detectors see 192 of a face
 
 
+# OpenAPI has no words for WebSockets: this stands in the document's description.
+PROTOCOL = """
+<details><summary>WebSocket /stream: frames of a camera in, the target's face out</summary>
+
+A camera's frames in, the target's face out. Send the options as JSON in a text message, `{}` will do, and get one back
+that names the target. Then send each frame as a binary message, a JPEG, PNG or WebP. Each answer is binary: four bytes,
+the length of the header, unsigned and big-endian; the header, JSON; a JPEG, or nothing.
+
+| option | default | means |
+| --- | --- | --- |
+| `target` | the service's | id of a target |
+| `convert` | true | false where the person filmed is the target |
+| `paste_back` | false | answer with the frame, its face exchanged |
+| `smoothing` | true | steady landmarks and crop over time |
+| `face` | 0 | which face, by size when it is first seen |
+| `size`, `quality`, `label` | | as in POST /reenact |
+
+`{"neutral": "take"}`, sent while the person looks into the camera with a face at rest, takes what is seen next for
+their neutral face.
+
+| header | means |
+| --- | --- |
+| `frame` | number of the frame answered, from 1 |
+| `state` | `face`, `no-face` or `refused`; `reason` says why there is no picture |
+| `dropped` | frames dropped so far: of those that arrive while one is in work the newest is kept |
+| `neutral` | the driver's neutral face is `watched`, `taking` or `given` |
+| `timings_ms`, `total_ms` | of each stage; from the frame's arrival to its answer |
+| `width`, `height`, `bundle` | of the picture, and of what made it |
+
+What ends a stream comes as a text message, a problem as everywhere, and then as the close: its code is 4000 and the
+problem's status.
+
+</details>
+"""
+
+
 class StreamOptions(BaseModel):
     """A stream's first message; a later one replaces it."""
 

@@ -7,10 +7,11 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.routing import APIRoute
-from tiny_service import make_face, serve
+from tiny_service import MarkedDetector, draw_faces, make_face, serve, to_bytes
 
 from service.api.job_routes import router as job_router
 from service.api.routes import router
+from service.api.stream import StreamOptions
 from service.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -42,6 +43,46 @@ async def test_no_face_of_the_schema_has_too_few_points(settings: Settings) -> N
         for bad in ([[]], [], [FACE, []]):
             order = {"target": "ada", "landmarks": FACE, "source_neutral": bad}
             assert (await client.post("/synthesize", json=order)).status_code == 422
+
+
+async def test_every_example_works_as_it_is(settings: Settings) -> None:
+    """Whatever an endpoint wants, the document has: files are the asker's own."""
+    files = {"image": to_bytes(draw_faces((5, 10, 40))), "video": b"no video"}
+    expected = {"/reenact/video": {415}, "/animate": {202}}
+    asked = 0
+    async with serve(settings, MarkedDetector()) as client:
+        document = (await client.get("/openapi.json")).json()
+        for path, methods in document["paths"].items():
+            for method, operation in methods.items():
+                values = {each["name"]: each["example"] for each in operation.get("parameters", ())}
+                content = operation.get("requestBody", {}).get("content", {})
+                bodies: list[dict[str, Any]] = [{}]
+                if "application/json" in content:
+                    bodies = [{"json": each["value"]} for each in content["application/json"]["examples"].values()]
+                elif "multipart/form-data" in content:
+                    name = content["multipart/form-data"]["schema"]["$ref"].rsplit("/", 1)[1]
+                    fields = document["components"]["schemas"][name]["properties"]
+                    bodies = [
+                        {
+                            "files": {field: files[field] for field in fields if field in files},
+                            "data": {field: one["examples"][0] for field, one in fields.items() if "examples" in one},
+                        }
+                    ]
+                for body in bodies:
+                    answer = await client.request(method, path.format(**values), **body)
+                    wanted = {404} if "/jobs/" in path else expected.get(path, {200})
+                    assert answer.status_code in wanted, (method, path, answer.text[:200])
+                    asked += 1
+    assert asked > 18
+
+
+async def test_the_stream_is_described_whole(settings: Settings) -> None:
+    """OpenAPI has no WebSockets: the document's own description has the options and the answer's header."""
+    async with serve(settings) as client:
+        description = (await client.get("/openapi.json")).json()["info"]["description"]
+    header = ("frame", "state", "reason", "dropped", "neutral", "timings_ms", "total_ms", "width", "height", "bundle")
+    for name in (*StreamOptions.model_fields, *header):
+        assert f"`{name}`" in description
 
 
 async def test_no_request_waits_for_a_thread_to_be_let_in() -> None:

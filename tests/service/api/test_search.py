@@ -4,7 +4,9 @@ import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given
@@ -35,9 +37,20 @@ def running(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield service
 
 
+def spell_tuples(node: Any) -> Any:
+    """The document with pairs as arrays of numbers: schemathesis writes them in a way that it then refuses."""
+    if isinstance(node, list):
+        return [spell_tuples(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    spelled = {name: spell_tuples(each) for name, each in node.items() if name != "prefixItems"}
+    return spelled | ({"items": node["prefixItems"][0]} if "prefixItems" in node else {})
+
+
 def test_every_endpoint_answers_as_documented(running: Running) -> None:
     """Per endpoint 10 requests, half of them against their schema; the same ones each time."""
-    schema = schemathesis.openapi.from_url(f"http://{running.address}/openapi.json")
+    document = httpx.get(f"http://{running.address}/openapi.json").json()
+    schema = schemathesis.openapi.from_dict(spell_tuples(document))
     operations = [each.ok() for each in schema.get_all_operations()]
     assert {"POST /synthesize", "DELETE /jobs/{job_id}", "GET /metrics"} <= {each.label for each in operations}
     quick = bound(
@@ -48,7 +61,7 @@ def test_every_endpoint_answers_as_documented(running: Running) -> None:
         @quick
         @given(case=operation.as_strategy())
         def ask(case: schemathesis.Case) -> None:
-            case.call_and_validate(checks=CHECKS)
+            case.call_and_validate(base_url=f"http://{running.address}", checks=CHECKS)
 
         ask()
 
