@@ -80,15 +80,15 @@ class TargetFace(Protocol):
 class LocalFace:
     """A bundle, opened in this process."""
 
-    def __init__(self, target: Target, models: Path, threads: int) -> None:
+    def __init__(self, target: Target, models: Path, threads: int, device: str) -> None:
         """`models` is the folder that has the detector's."""
         self.target = target
-        self.models, self.threads = models, threads
+        self.models, self.threads, self.device = models, threads, device
 
     @cached_property
     def detector(self) -> LandmarkDetector:
         """Finds landmarks in pictures; loaded when first asked for."""
-        return load_detector("mesh", self.models, self.threads)
+        return load_detector("mesh", self.models, self.threads, self.device)
 
     def synthesize(
         self, landmarks: ArrayLike, *, convert: bool = True, units: Units = "any", neutral: ArrayLike | None = None
@@ -181,7 +181,7 @@ def load(folder: str | Path, *, device: str = "cpu", threads: int | None = None)
     `device` is "cpu" or "cuda"; `threads` are CPU threads, by default the cores there are. Raises BundleError.
     """
     path, count = Path(folder), threads or count_cores()
-    return LocalFace(open_target(load_bundle(path), device, count), path.parent, count)
+    return LocalFace(open_target(load_bundle(path), device, count), path.parent, count, device)
 
 
 def connect(target: str, address: str = "http://127.0.0.1:8000", *, key: str | None = None) -> RemoteFace:

@@ -53,7 +53,7 @@ class Lifecycle:
 def load_service_detector(settings: Settings) -> LandmarkDetector | None:
     """The detector, or None, the reason logged: landmarks can be sent all the same."""
     try:
-        return load_detector(settings.detector, settings.models_dir, settings.threads)
+        return load_detector(settings.detector, settings.models_dir, settings.threads, settings.device)
     except DetectorUnavailableError as error:
         logger.error("no landmark detector: %s", error)
         return None

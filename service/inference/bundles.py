@@ -11,11 +11,12 @@ import numpy as np
 import onnxruntime as ort
 
 from service.errors import DamagedTargetError, StartError, UnknownTargetError, UnsupportedImageError
-from service.inference.network import GPU_PROVIDER, Network, OnnxNetwork, load_cuda_libraries
+from service.inference.network import Network, OnnxNetwork, load_cuda_libraries
 from service.media.images import sniff_media_type
 from shared.animation import Animator
 from shared.bundle import MANIFEST_NAME, Bundle, BundleManifest, load_bundle
 from shared.detectors import DETECTOR_NAMES
+from shared.devices import GPU_PROVIDER
 from shared.errors import BundleError
 from shared.pixels import PIXEL_RANGE
 

@@ -8,9 +8,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from shared.bundle import OnnxFile, TensorSpec
+from shared.devices import GPU_PROVIDER, list_providers
 from shared.errors import BundleError
-
-GPU_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
 class Network(Protocol):
@@ -32,14 +31,12 @@ class OnnxNetwork:
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.load_model_format", "ONNX")
-        wanted = [GPU_PROVIDER, CPU_PROVIDER] if device == "cuda" else [CPU_PROVIDER]
-        available = ort.get_available_providers()
         try:
             # A model may keep its weights in other files, which ONNX Runtime would look for in the working directory:
             # it is sent to an empty folder, so that nothing but the bytes that were hashed is ever read.
             with tempfile.TemporaryDirectory() as empty:
                 options.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
-                self._session = ort.InferenceSession(data, options, [name for name in wanted if name in available])
+                self._session = ort.InferenceSession(data, options, list_providers(device))
         except Exception as error:
             reason = str(error).splitlines()[0]
             raise BundleError(f"{spec.file}: ONNX Runtime can't open it: {reason}") from error

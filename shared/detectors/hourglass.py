@@ -56,14 +56,14 @@ class HourglassDetector:
 
     name = HOURGLASS
 
-    def __init__(self, models_dir: Path, threads: int = 2) -> None:
+    def __init__(self, models_dir: Path, threads: int = 2, device: str = "cpu") -> None:
         """Load Omega from `models_dir / "hourglass"` and BlazeFace from `models_dir / "mesh"`.
 
         Raises DetectorUnavailableError where either is missing or damaged.
         """
         manifest = read_manifest(models_dir / HOURGLASS)
-        self.faces = BlazeFace(open_session(models_dir / "mesh" / "face_detection.onnx", threads))
-        self.omega = open_session(models_dir / HOURGLASS / manifest.network.file, threads)
+        self.faces = BlazeFace(open_session(models_dir / "mesh" / "face_detection.onnx", threads, device))
+        self.omega = open_session(models_dir / HOURGLASS / manifest.network.file, threads, device)
         self.scheme = manifest.scheme
         self.corners = get_scheme(manifest.scheme).eye_corners
         self.rule = manifest.crop

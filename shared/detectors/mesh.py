@@ -28,6 +28,7 @@ from shared.detectors.blazeface import (
 )
 from shared.detectors.protocol import DetectedFace
 from shared.detectors.region import Picture, Region, bound_points, cut_region, measure_angle
+from shared.devices import list_providers
 from shared.errors import DetectorUnavailableError
 
 MIN_SCORE = 0.5
@@ -100,13 +101,13 @@ def find_network(path: Path) -> Path:
     return path
 
 
-def open_session(path: Path, threads: int) -> ort.InferenceSession:
-    """Open one ONNX file on the CPU; idle threads sleep, since a service has other work for the cores."""
+def open_session(path: Path, threads: int, device: str = "cpu") -> ort.InferenceSession:
+    """Open one ONNX file; idle threads sleep, since a service has other work for the cores."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(find_network(path), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(find_network(path), options, providers=list_providers(device))
 
 
 class MeshDetector:
@@ -115,11 +116,11 @@ class MeshDetector:
     name = "mesh"
     scheme = "ibug70"
 
-    def __init__(self, models: Path, threads: int = 2) -> None:
+    def __init__(self, models: Path, threads: int = 2, device: str = "cpu") -> None:
         """Load the networks from the folder `models`, each with `threads` CPU threads."""
-        self.faces = BlazeFace(open_session(models / "face_detection.onnx", threads))
-        self.mesh = open_session(models / "face_mesh.onnx", threads)
-        self.eye = open_session(models / "eye.onnx", threads)
+        self.faces = BlazeFace(open_session(models / "face_detection.onnx", threads, device))
+        self.mesh = open_session(models / "face_mesh.onnx", threads, device)
+        self.eye = open_session(models / "eye.onnx", threads, device)
         self.mesh_size = int(self.mesh.get_inputs()[0].shape[1])
         self.eye_size = int(self.eye.get_inputs()[0].shape[1])
 

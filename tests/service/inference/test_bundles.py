@@ -160,7 +160,7 @@ def test_reference_that_is_no_picture(shelf: Path) -> None:
     path = shelf / "bad" / "reference.png"
     path.write_bytes(b"text")
     edit_manifest(shelf / "bad", reference={"file": path.name, "sha256": hash_file(path)})
-    assert "no picture" in load_reason(shelf, "bad")
+    assert "read as a picture" in load_reason(shelf, "bad")
 
 
 def test_targets_are_found_or_refused_by_name(shelf: Path) -> None:
