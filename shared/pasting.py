@@ -1,8 +1,8 @@
 """A face put back into the picture that its crop was cut from: inside the face's own outline, in the picture's light.
 
-Hair, ears and background of the face's picture stay out. Its colours take on mean and spread of those that they cover
-(Reinhard et al. 2001), and what still differs along the seam is spread smoothly over the face, as a membrane would be
-(Pérez et al. 2003), on a coarse grid.
+The face is stretched to the one it covers; hair, ears and background of its picture stay out. Its colours take on
+mean and spread of those that they cover (Reinhard et al. 2001), and what still differs along the seam is spread
+smoothly over the face, as a membrane would be (Pérez et al. 2003), on a coarse grid.
 """
 
 from dataclasses import dataclass
@@ -18,10 +18,13 @@ from shared.pixels import Image8
 Plane = NDArray[np.float32]
 
 GRID = 48  # cells a side, on which colours are compared: light varies no faster
+# What a patch is fitted by: the mouth is left out, for how far it is open is the patch's own.
+FITTED = ("jaw", "right_brow", "left_brow", "nose_bridge", "nose_base", "right_eye", "left_eye")
+STRETCHES = 0.5, 2.0  # beyond these no two faces differ: one of them is a detector's slip
 FOREHEAD = 0.4  # brows are raised by this share of their distance from the nose's base: no seam runs through them
 MARGIN = 0.08  # by which the patch's outline shrinks: its background stays out where landmarks are a little off
 EDGE = 0.03  # crop sides: sigma of the outline's soft edge
-SEAM_SIGMAS = (0.25, 0.06)  # crop sides: how far a difference along the seam reaches, first coarsely, then finely
+SEAM_SIGMAS = (0.25, 0.06, 0.03)  # crop sides: how far a difference along the seam reaches, from coarse to fine
 # Of lightness and both colours: grey levels; more along the seam is hair, glasses or background, and no light.
 MOST_DIFFERENCE = np.array([64, 24, 24], np.float32)
 # Of the same: least and most. More than a little would make noise and blemishes loud.
@@ -51,10 +54,36 @@ def paste_face(image: Image8, patch: Patch, crop: Crop) -> Image8:
     The patch shows inside the outlines of both faces, with a soft edge. Raises LandmarksError for a count of landmarks
     that no scheme has.
     """
+    patch = fit_patch(patch)
     size = patch.picture.shape[0]
     mask = draw_mask(patch, size)
     face = match_colours(patch.picture, cut_crop(image, crop, GRID), mask)
     return _place(image, face, mask, crop)
+
+
+def fit_patch(patch: Patch) -> Patch:
+    """The patch stretched, sheared and moved to where jaw, brows, eyes and nose of the face below it are.
+
+    Else what sticks out of a narrower face, or of one turned less, would be seen beside it: a brow, half an eye.
+    """
+    groups = guess_scheme(len(patch.points)).groups
+    rows = [row for name in FITTED for row in groups[name]]
+    here, there = patch.points[rows].astype(np.float64), patch.covered[rows].astype(np.float64)
+    centre = here.mean(axis=0)
+    linear, *_ = np.linalg.lstsq(here - centre, there - there.mean(axis=0), rcond=None)  # (2, 2)
+    scales = np.linalg.svd(linear, compute_uv=False)
+    if not (STRETCHES[0] < scales[1] and scales[0] < STRETCHES[1]):
+        return patch
+    moved = there.mean(axis=0)
+    points = (patch.points - centre) @ linear + moved
+    size = patch.picture.shape[0]
+    inverse = np.linalg.inv(linear)  # (x', y') in crop units -> (x, y): rows are vectors
+    shift = (centre - moved @ inverse) * size
+    coefficients = (inverse[0, 0], inverse[1, 0], shift[0], inverse[0, 1], inverse[1, 1], shift[1])
+    picture = Image.fromarray(patch.picture).transform(
+        (size, size), Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC
+    )
+    return Patch(np.asarray(picture), points.astype(np.float32), patch.covered)
 
 
 def draw_mask(patch: Patch, size: int) -> Image.Image:

@@ -102,6 +102,7 @@ def test_a_real_face_matches_a_real_picture_along_the_edge(
 def test_hair_ears_and_background_stay_out(people: dict[str, tuple[Image8, Points]]) -> None:
     """All that lies outside the target's outline is exchanged, and nothing changes."""
     patch, crop = cut_patch(people["cap"], people["franck"], "franck")
+    patch = pasting.fit_patch(patch)
     mask = np.asarray(draw_mask(patch, 256))
     painted = np.where(mask[..., None] > 0, patch.picture, np.uint8([255, 0, 255])).astype(np.uint8)
     clean = paste_face(people["cap"][0], patch, crop)
@@ -155,6 +156,26 @@ def test_a_face_shows_inside_both_outlines_alone() -> None:
     image = np.full((64, 64, 3), 90, np.uint8)
     nowhere = paste_face(image, make_patch(np.zeros((64, 64, 3), np.uint8), 2.0), Crop(32, 32, 64))
     np.testing.assert_array_equal(nowhere, image)
+
+
+def test_a_patch_takes_the_shape_of_the_face_below_it() -> None:
+    """A dot at the nose tip goes where the other nose tip is; the mouth's own opening stays."""
+    face = FACE.copy()
+    covered = ((FACE - 0.5) @ np.array([[1.1, 0.05], [-0.1, 0.9]]) + (0.52, 0.47)).astype(np.float32)
+    face[57, 1] += 0.05  # a lower lip that hangs
+    picture = np.zeros((256, 256, 3), np.uint8)
+    x, y = np.round(face[30] * 256).astype(int)
+    picture[y - 2 : y + 2, x - 2 : x + 2] = 255
+    fitted = pasting.fit_patch(Patch(picture, face, covered))
+    np.testing.assert_allclose(np.delete(fitted.points, 57, axis=0), np.delete(covered, 57, axis=0), atol=1e-4)
+    assert fitted.points[57, 1] - covered[57, 1] == pytest.approx(0.045, abs=0.002)
+    found = np.argwhere(fitted.picture[..., 0] > 128).mean(axis=0)[::-1] + 0.5
+    np.testing.assert_allclose(found, covered[30] * 256, atol=1)
+
+
+def test_faces_that_differ_too_much_are_not_bent() -> None:
+    patch = Patch(np.zeros((64, 64, 3), np.uint8), FACE, (FACE - 0.5) * np.float32(0.3) + 0.5)
+    assert pasting.fit_patch(patch) is patch
 
 
 def test_a_crop_beside_the_picture_pastes_nothing_and_one_over_the_edge_what_is_inside() -> None:
