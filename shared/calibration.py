@@ -70,14 +70,16 @@ class Calibration:
 
     def hold(self, faces: Points) -> Points:
         """Faces (B, N, 2) that face the camera, each measure held to a little more than the target was filmed doing."""
+        measured = measure_expression(faces, self.scheme)
         for name, (below, above) in self.reach.items():
-            measured = measure_expression(faces, self.scheme)[name]
-            moved = measured - self.rest[name]
+            moved = measured[name] - self.rest[name]
             reach = np.where(moved < 0, below, above)
-            held = soften(moved / reach) * reach
-            if name.endswith("eye"):  # every lid can shut
-                held = np.maximum(held, moved)
-            faces = change_measure(faces, name, held - moved, self.scheme)
+            beyond = moved if name.endswith("eye") else np.abs(moved)  # every lid can shut
+            if (beyond > reach).any():
+                held = soften(moved / reach) * reach
+                held = np.where(beyond > reach, held, moved)
+                faces = change_measure(faces, name, held - moved, self.scheme)
+                measured = measure_expression(faces, self.scheme)
         return faces
 
     def _place(self, shown: Points, asked: Points) -> Points:

@@ -185,8 +185,10 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 def _to_array(image: Image.Image) -> Image8:
     """In strips: Pillow's own way has the whole picture in memory three times."""
-    array = np.empty((image.height, image.width, 3), np.uint8)
     rows = max(1, HELD_PIXELS // image.width)
+    if rows >= image.height:
+        return np.asarray(image)
+    array = np.empty((image.height, image.width, 3), np.uint8)
     for top in range(0, image.height, rows):
         array[top : top + rows] = np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
     return array

@@ -13,13 +13,13 @@ DETECTOR_NAMES = ("mesh", "fan", "hourglass")
 def load_detector(name: str, models_dir: Path, threads: int = 2, device: str = "cpu") -> LandmarkDetector:
     """Load the detector called `name`; those of `mesh` and `hourglass` are in folders of `models_dir`.
 
-    `threads` bounds the CPU threads inside one call; `device` is "cpu" or "cuda", where there is such a GPU. Only the
-    detector named is imported. Raises `DetectorUnavailableError`.
+    `threads` bounds the CPU threads inside one call of `hourglass`; `mesh` takes one. `device` is "cpu", or "cuda" for
+    a GPU that is there. Only the detector named is imported. Raises `DetectorUnavailableError`.
     """
     if name == "mesh":
         from shared.detectors.mesh import MeshDetector
 
-        return MeshDetector(models_dir / "mesh", threads, device)
+        return MeshDetector(models_dir / "mesh", device=device)
     if name == "fan":
         from shared.detectors.fan import FanDetector
 

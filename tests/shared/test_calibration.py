@@ -76,6 +76,15 @@ def test_a_shut_eye_is_shut(manifest: BundleManifest) -> None:
     assert measure(manifest, converted, "left_eye") > 0.07
 
 
+def test_lids_shut_where_the_target_never_blinked_and_open_no_wider_than_it_did(manifest: BundleManifest) -> None:
+    staring = manifest.model_copy(update={"presets": {}})
+    calibration = Calibration(staring)
+    asleep = act(staring, right_eye=-measure(staring, make_stranger(staring), "right_eye"))
+    assert measure(staring, convert(staring, asleep), "right_eye") == pytest.approx(0, abs=0.012)
+    amazed = convert(staring, act(staring, right_eye=0.3))
+    assert measure(staring, amazed, "right_eye") < calibration.rest["right_eye"] + 3 * calibration.reach["right_eye"][1]
+
+
 def test_the_head_turns_as_the_sources_does(manifest: BundleManifest) -> None:
     frames = np.concatenate([act(manifest, yaw=yaw, pitch=pitch) for yaw, pitch in ((0.1, 0), (-0.1, 0), (0, 0.1))])
     scheme, calibration = get_scheme(manifest.scheme), Calibration(manifest)

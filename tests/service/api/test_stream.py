@@ -145,7 +145,7 @@ def test_frames_that_are_refused_do_not_end_the_stream(running: Running) -> None
     with open_stream(running) as socket:
         for frame, words in (
             (b"", "empty"),
-            (b"just text", "no picture"),
+            (b"just text", "read as a picture"),
             (FACE[: len(FACE) // 2], "truncated"),
             (bytes(20_001), "20000"),
             (to_bytes(Image.new("RGB", (201, 100))), "20000 pixels"),
