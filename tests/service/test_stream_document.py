@@ -29,7 +29,7 @@ def test_the_client_works_as_pasted(tmp_path: Path) -> None:
     ready, *answers = done.stdout.splitlines()
     assert json.loads(ready)["target"] == "franck"
     assert [line.split()[:2] for line in answers] == [[str(number), "face"] for number in range(1, 11)]
-    assert read_picture((tmp_path / "face.jpg").read_bytes()).shape == (256, 256, 3)
+    assert read_picture((tmp_path / "runs" / "face.jpg").read_bytes()).shape == (256, 256, 3)
 
 
 def test_the_tables_name_every_option_and_setting() -> None:
