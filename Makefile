@@ -16,7 +16,7 @@ TYPE_CHECK_PAGES := echo "There is no Node.js (npm) here: the types of service/w
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint data train train-detector evaluate figures study c2pa-test-cert bench screenshots clean
+.PHONY: help serve serve-ray test lint data train train-detector evaluate figures study c2pa-test-cert bench screenshots clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -24,17 +24,21 @@ help: ## List these targets
 # Whoever names no target gets this one, where it is served and nobody has said otherwise.
 ifneq ($(wildcard models/franck/bundle.json),)
 ifndef LANDMARKGAN_MODELS_DIR
-serve: export LANDMARKGAN_DEFAULT_TARGET ?= franck
+serve serve-ray: export LANDMARKGAN_DEFAULT_TARGET ?= franck
 endif
 endif
 
 serve: $(VENV)/.has-service ## Start the HTTP service [PORT=8000] [ARGS="--host 0.0.0.0"] [ONNXRUNTIME=gpu]
 	@$(RUN) -m service $(if $(PORT),--port '$(PORT)') $(ARGS)
 
+serve-ray: $(VENV)/.has-service+scale ## The same under Ray Serve [REPLICAS=2 | 1-8] [MODELS=folder | s3://…] [PORT=8000] [ARGS=…]
+	@$(RUN) -m service.cluster $(if $(REPLICAS),--replicas '$(REPLICAS)') $(if $(MODELS),--models '$(MODELS)') \
+		$(if $(PORT),--port '$(PORT)') $(ARGS)
+
 test: lint ## Check style and types, then run every test [ARGS=…]
 	@$(RUN) -m pytest $(ARGS)
 
-lint: $(VENV)/.has-service+trainer+fan+otel+c2pa+dev $(NODE_MODULES) ## Check style and types alone
+lint: $(VENV)/.has-service+trainer+fan+otel+c2pa+scale+dev $(NODE_MODULES) ## Check style and types alone
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy

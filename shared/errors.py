@@ -4,7 +4,8 @@ LandmarkGANError
 ├── LandmarksError      points that no face can have: wrong count, not finite, all equal
 ├── ImageError          bytes that are no picture we read, or a picture too large
 ├── BundleError         a bundle that is damaged, incomplete or of another schema
-└── DetectorUnavailableError  a landmark detector whose package or weights are missing
+├── DetectorUnavailableError  a landmark detector whose package or weights are missing
+└── StoreError          a shared folder or object store that can't be reached, read or written
 """
 
 
@@ -26,3 +27,7 @@ class BundleError(LandmarkGANError):
 
 class DetectorUnavailableError(LandmarkGANError):
     """A landmark detector that can't run here: unknown, or its package or weights are missing."""
+
+
+class StoreError(LandmarkGANError):
+    """A shared folder or object store that can't be reached, read or written."""

@@ -78,6 +78,14 @@ def test_no_module_that_serving_needs_loads_torch(package: str) -> None:
     assert loaded.isdisjoint({"torch", "trainer", "face_alignment", "dlib"})
 
 
+@pytest.mark.parametrize("package", ["service", "trainer"])
+def test_whoever_has_one_machine_loads_no_ray(package: str) -> None:
+    modules = [name for name in list_modules(package) if not name.startswith(f"{package}.cluster")]
+    loaded = list_loaded_modules("import " + ", ".join([*modules, "service.__main__", "shared.store"]))
+    assert package in loaded
+    assert loaded.isdisjoint({"ray", "s3fs"} | ({"fsspec"} if package == "service" else set()))  # torch brings fsspec
+
+
 def test_every_direct_dependency_is_pinned_within_its_bounds() -> None:
     pins = read_pins()
     for requirement in [*PROJECT["dependencies"], *(one for extra in EXTRAS.values() for one in extra)]:
@@ -174,6 +182,12 @@ def test_serving_installs_no_trainer_extra() -> None:
     assert "-c constraints.txt" in install
     assert "'.[cpu,service]'" in install
     assert ".venv-gpu/bin/python -m service" in plan_make("serve", "ONNXRUNTIME=gpu")
+
+
+def test_make_serve_ray_has_its_own_extra() -> None:
+    plan = plan_make("--always-make", "serve-ray", "REPLICAS=1-8", "MODELS=s3://faces/models")
+    assert "'.[cpu,service,scale]'" in plan
+    assert "-m service.cluster --replicas '1-8' --models 's3://faces/models'" in plan
 
 
 def test_make_refuses_an_old_python_in_words(tmp_path: Path) -> None:
