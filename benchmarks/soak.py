@@ -2,26 +2,30 @@
 
 Memory and descriptors are the service's own, of its /metrics, at the start, after a minute and at the end. Clients in
 threads of this process ask for faces of landmarks and pictures and for pages, send what is no picture, play streams,
-and hang up halfway.
+have short clips and films made, and hang up halfway.
 """
 
 import argparse
 import json
 import random
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import httpx
 from websockets.sync.client import connect
 
-from benchmarks.stream import draw_frames, encode_frames
+from benchmarks.stream import draw_frames, encode_frames, write_clip
 from service.settings import Settings
 from trainer.evaluation.served_faces import serve
 
 CLIENTS = 3
+CLIP_FRAMES = 12
+ENDED = ("done", "failed", "cancelled")
 MINUTE = 60.0
 GROWTH = 0.1  # of memory, from the first minute to the end
 MEMORY, DESCRIPTORS = "process_resident_memory_bytes", "process_open_fds"
@@ -34,12 +38,20 @@ class Load:
         self.address, self.target = address, target
         self.end = time.monotonic() + seconds
         self.answers: Counter[str] = Counter()
-        self.frames = encode_frames(draw_frames(Settings().models_dir / target / "reference.jpg"))
+        pictures = draw_frames(Settings().models_dir / target / "reference.jpg")
+        self.frames = encode_frames(pictures)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "clip.mp4"
+            write_clip(path, pictures, CLIP_FRAMES)
+            self.clip = path.read_bytes()
 
     def run(self, seed: int) -> None:
         """One client, until the end."""
         rng = random.Random(seed)
-        deeds = (self.synthesize, self.reenact, self.read, self.err, self.stream, self.hang_up)
+        deeds = (
+            *(self.synthesize, self.reenact, self.read, self.err, self.stream, self.hang_up),
+            *(self.play_clip, self.animate),
+        )
         with httpx.Client(base_url=f"http://{self.address}", timeout=60) as client:
             while time.monotonic() < self.end:
                 deed = rng.choice(deeds)
@@ -76,6 +88,33 @@ class Load:
                 socket.send(frame)
                 socket.recv(timeout=60)
         return "whole"
+
+    def play_clip(self, client: httpx.Client, rng: random.Random) -> str:
+        """A clip of a few frames, its video fetched; at times cancelled instead."""
+        fields = {"target": self.target, "layout": rng.choice(("face", "side-by-side", "paste-back"))}
+        answer = client.post("/reenact/video", data=fields, files={"video": self.clip})
+        return self.take_result(client, rng, answer)
+
+    def animate(self, client: httpx.Client, rng: random.Random) -> str:
+        """A film of two keyframes."""
+        neutral = client.get(f"/targets/{self.target}").json()["neutral"]
+        keyframes = [{"seconds": moment, "landmarks": neutral, "units": "crop"} for moment in (0, 0.4)]
+        order = {"target": self.target, "keyframes": keyframes, "format": rng.choice(("mp4", "gif", "webp"))}
+        return self.take_result(client, rng, client.post("/animate", json=order))
+
+    def take_result(self, client: httpx.Client, rng: random.Random, answer: httpx.Response) -> str:
+        """See a job to its end, and delete it."""
+        if answer.status_code != 202:
+            return str(answer.status_code)
+        path = answer.headers["location"]
+        if rng.random() < 0.1:
+            client.post(f"{path}/cancel").raise_for_status()
+        while (state := client.get(path).json()["state"]) not in ENDED:
+            time.sleep(0.1)
+        if state == "done":
+            client.get(f"{path}/result").raise_for_status()
+        client.delete(path).raise_for_status()
+        return str(state)
 
     def hang_up(self, client: httpx.Client, rng: random.Random) -> str:
         """Ask, and be gone before the answer."""

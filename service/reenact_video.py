@@ -107,7 +107,8 @@ async def _make(
                 bar.total = progress.total
                 bar.update(progress.frames - bar.n)
 
-            return await render_clip(face_service, clip, output, options, limits, tell)
+            target = face_service.find_target(options.target)
+            return await render_clip(face_service, target, clip, output, options, limits, tell)
     finally:
         await asyncio.shield(asyncio.to_thread(face_service.close))
 

@@ -14,6 +14,8 @@ from shared.errors import LandmarksError
 from shared.landmarks import Points
 from shared.pixels import Image8
 
+BICUBIC_REACH = 2.0  # pixels of the result, beyond its edge: as far as Pillow's bicubic filter looks
+
 
 class CropRule(BaseModel):
     """How the crop follows from the landmarks.
@@ -71,6 +73,8 @@ def find_crop(points: Points, rule: CropRule) -> Crop:
 
 def cut_crop(image: Image8, crop: Crop, size: int) -> Image8:
     """The crop of a picture at ``(size, size, 3)``, low-passed where it shrinks; edge pixels go on beyond the edge."""
+    reach = int(np.ceil(BICUBIC_REACH * max(1.0, crop.side / size))) + 1
+    image, crop = _cut_around(image, crop, reach)
     height, width = image.shape[:2]
     left, top, right, bottom = crop.box
     pad = max(0, int(np.ceil(max(-left, -top, right - width, bottom - height))) + 1)
@@ -86,6 +90,16 @@ def cut_crop(image: Image8, crop: Crop, size: int) -> Image8:
         max(min(bottom + pad, limit_y), 1),
     )
     return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC, box=box))
+
+
+def _cut_around(image: Image8, crop: Crop, reach: int) -> tuple[Image8, Crop]:
+    """The part of a picture that a crop is made of, and the crop in it: Pillow would hold the whole of a large one."""
+    height, width = image.shape[:2]
+    left, top, right, bottom = crop.box
+    x0, y0 = (min(max(0, int(np.floor(low)) - reach), limit - 1) for low, limit in ((left, width), (top, height)))
+    x1, y1 = (max(1, min(limit, int(np.ceil(high)) + reach)) for high, limit in ((right, width), (bottom, height)))
+    x1, y1 = max(x0 + 1, x1), max(y0 + 1, y1)
+    return image[y0:y1, x0:x1], Crop(crop.x - x0, crop.y - y0, crop.side)
 
 
 def turn_picture(picture: Image8, angle: float, pivot: tuple[float, float]) -> Image8:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
+from shared.detectors.pyramid import halve_array
 from shared.geometry import Crop, cut_crop
 from shared.landmarks import Points, guess_scheme
 from shared.pixels import Image8
@@ -29,6 +30,7 @@ SEAM_SIGMAS = (0.25, 0.06, 0.03)  # crop sides: how far a difference along the s
 MOST_DIFFERENCE = np.array([64, 24, 24], np.float32)
 # Of the same: least and most. More than a little would make noise and blemishes loud.
 SPREADS = np.array([[0.6, 1.1], [0.0, 1.1], [0.0, 1.1]], np.float32)
+LARGE = 16 * GRID  # pixels of a crop's side; of a larger one colours are compared in a copy of half the size
 PASTED_AT_ONCE = 1 << 18  # pixels: as floats, the whole of a large picture would take a dozen times its memory
 
 # Lightness and two opponent colours, as in YCbCr: linear, so that the way there and back is one matrix each.
@@ -54,11 +56,18 @@ def paste_face(image: Image8, patch: Patch, crop: Crop) -> Image8:
     The patch shows inside the outlines of both faces, with a soft edge. Raises LandmarksError for a count of landmarks
     that no scheme has.
     """
+    result = image.copy()
+    paste_into(result, patch, crop)
+    return result
+
+
+def paste_into(image: Image8, patch: Patch, crop: Crop) -> None:
+    """As `paste_face`, into the picture itself, which may be too large to be there twice."""
     patch = fit_patch(patch)
     size = patch.picture.shape[0]
     mask = draw_mask(patch, size)
-    face = match_colours(patch.picture, cut_crop(image, crop, GRID), mask)
-    return _place(image, face, mask, crop)
+    face = match_colours(patch.picture, _sample_colours(image, crop), mask)
+    _place(image, face, mask, crop)
 
 
 def fit_patch(patch: Patch) -> Patch:
@@ -126,6 +135,14 @@ def match_colours(face: Image8, covered: Image8, mask: Image.Image) -> Image8:
     return rounded
 
 
+def _sample_colours(image: Image8, crop: Crop) -> Image8:
+    """The crop's colours ``(GRID, GRID, 3)``."""
+    while crop.side > LARGE:
+        image = np.asarray(halve_array(image))
+        crop = Crop(crop.x / 2, crop.y / 2, crop.side / 2)
+    return cut_crop(image, crop, GRID)
+
+
 def _find_outline(points: Points) -> Points:
     """Jaw, brows and as much of the forehead as is skin in most pictures."""
     groups = guess_scheme(len(points)).groups
@@ -157,14 +174,14 @@ def _spread_seam(difference: Plane, seam: Plane) -> Plane:
     return field
 
 
-def _place(image: Image8, face: Image8, mask: Image.Image, crop: Crop) -> Image8:
+def _place(image: Image8, face: Image8, mask: Image.Image, crop: Crop) -> None:
     size = face.shape[0]
     height, width = image.shape[:2]
     left, top, right, bottom = crop.box
     x0, y0 = max(0, int(np.floor(left))), max(0, int(np.floor(top)))
     x1, y1 = min(width, int(np.ceil(right))), min(height, int(np.ceil(bottom)))
     if x0 >= x1 or y0 >= y1:
-        return image.copy()
+        return
     scale = size / crop.side
     sources = [Image.fromarray(face), mask]
     if scale > 1:  # Affine sampling does not low-pass: shrink first, then place.
@@ -172,10 +189,9 @@ def _place(image: Image8, face: Image8, mask: Image.Image, crop: Crop) -> Image8
         sources = [source.resize((small, small), Image.Resampling.BICUBIC) for source in sources]
         scale = small / crop.side
     coefficients = (scale, 0.0, (x0 - left) * scale, 0.0, scale, (y0 - top) * scale)
-    result = image.copy()
     rows = max(1, PASTED_AT_ONCE // (x1 - x0))
     for y in range(y0, y1, rows):
-        under = result[y : min(y + rows, y1), x0:x1]
+        under = image[y : min(y + rows, y1), x0:x1]
         shape = (under.shape[1], under.shape[0])
         moved = (*coefficients[:5], coefficients[5] + scale * (y - y0))
         placed, weight = (
@@ -183,7 +199,6 @@ def _place(image: Image8, face: Image8, mask: Image.Image, crop: Crop) -> Image8
             for source in sources
         )
         under[...] = np.round(under + (placed - under) * (weight[..., None] / 255))
-    return result
 
 
 def _convex_hull(points: Points) -> list[tuple[float, float]]:

@@ -34,6 +34,7 @@ class JobOut(BaseModel):
     progress: float | None = Field(description="From 0 to 1.")
     without_face: int = Field(description="Frames in which the face was not to be seen.")
     eta_seconds: float | None = Field(description="Until it is done, at the speed so far.")
+    bundle: str | None = Field(description="SHA-256 of the bundle that makes the video, once it has begun.")
     error: str | None = Field(description="Why it failed, in words.")
     created: float = Field(description="Seconds since the epoch, as `ended` and `expires`.")
     ended: float | None
@@ -56,6 +57,7 @@ class JobOut(BaseModel):
             progress=1.0 if record.state == "done" else share,
             without_face=progress.without_face,
             eta_seconds=None if rest is None else round(rest, 1),
+            bundle=record.bundle,
             error=record.error,
             created=record.created,
             ended=record.ended,
@@ -118,6 +120,8 @@ async def show_result(job_id: str, jobs: JobsDep) -> FileResponse:
     job, path = jobs.find_result(job_id)
     target = job.record.options.target or ""
     headers = {"X-LandmarkGAN-Target": target, "Cache-Control": "private, no-store"}
+    if job.record.bundle is not None and job.record.consent is not None:  # else by a version that did not keep them
+        headers |= {"X-LandmarkGAN-Bundle": job.record.bundle, "X-LandmarkGAN-Consent": job.record.consent}
     options = job.record.options
     ending = options.format if isinstance(options, FilmOptions) else "mp4"
     name = f"{target}-{job_id[:8]}.{ending}"

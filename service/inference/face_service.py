@@ -36,7 +36,7 @@ from shared.detectors.tracker import FaceTracker
 from shared.errors import DetectorUnavailableError
 from shared.geometry import Crop
 from shared.landmarks import Points, get_scheme
-from shared.pasting import Patch, paste_face
+from shared.pasting import Patch, paste_into
 from shared.pixels import Image8
 
 Made = TypeVar("Made")
@@ -223,8 +223,8 @@ class FaceService:
                 def finish() -> tuple[bytes, int, int]:
                     if not paste_back:
                         return self.finish_face(face.picture, target, output)
-                    pasted = paste_face(image, Patch(face.picture, face.points, placed.points), placed.crop)
-                    return self.finish_composite(pasted, target, output)
+                    paste_into(image, Patch(face.picture, face.points, placed.points), placed.crop)
+                    return self.finish_composite(image, target, output)
 
                 with watch.measure("encode"):
                     data, width, height = await (self._in_uploads(finish) if paste_back else self.in_pool(finish))
@@ -247,11 +247,11 @@ class FaceService:
         return self._encode(sized, Origin.of(target), output)
 
     def finish_composite(self, picture: Image8, target: Target, output: Output) -> tuple[bytes, int, int]:
-        """As `finish_face`, of a picture that a face was pasted into."""
-        return self._encode(picture, Origin.of(target, composite=True), output)
+        """As `finish_face`, of a picture that a face was pasted into, which is written over: it may be a large one."""
+        return self._encode(picture, Origin.of(target, composite=True), output, spent=True)
 
-    def _encode(self, picture: Image8, origin: Origin, output: Output) -> tuple[bytes, int, int]:
-        data = self.marker.encode(picture, origin, output.label, output.format, output.quality)
+    def _encode(self, picture: Image8, origin: Origin, output: Output, spent: bool = False) -> tuple[bytes, int, int]:
+        data = self.marker.encode(picture, origin, output.label, output.format, output.quality, spent)
         return data, picture.shape[1], picture.shape[0]
 
     async def inspect(self, read: Callable[[], Awaitable[bytes]]) -> Provenance:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.errors import NoFaceError, StorageError
+from service.inference.bundles import Target
 from service.inference.face_player import FacePlayer, Layout, compose
 from service.inference.face_service import FaceService, Stopwatch
 from service.inference.synthesis import Placed
@@ -123,6 +124,7 @@ class ClipRenderer:
 
 async def render_clip(
     face_service: FaceService,
+    target: Target,
     source: Path,
     result: Path,
     options: RenderOptions,
@@ -133,10 +135,9 @@ async def render_clip(
 
     The clip is watched once before, for the neutral face of who drives. A frame without the face keeps the last one
     made; pasted back, it stays as it is. Raises UnsupportedVideoError, VideoTooLargeError, VideoDamagedError,
-    NoFaceError for a clip without any face, StorageError, DetectorUnavailableError and the errors of
-    `FaceService.find_target`. Whatever ends it, a cancellation too, no half of a result stays.
+    NoFaceError for a clip without any face, StorageError and DetectorUnavailableError. Whatever ends it, a cancellation
+    too, no half of a result stays.
     """
-    target = face_service.find_target(options.target)
     neutral = await find_clip_neutral(FacePlayer(face_service, target, options.face), source, limits, options.stretch)
     player = FacePlayer(face_service, target, options.face, smooth=options.smoothing, neutral=neutral)
     origin = Origin.of(target, composite=options.layout != "face")

@@ -150,14 +150,13 @@ class FilmWriter:
 
 
 async def render_film(
-    face_service: FaceService, order: FilmOrder, result: Path, tell: Callable[[Progress], None]
+    face_service: FaceService, target: Target, order: FilmOrder, result: Path, tell: Callable[[Progress], None]
 ) -> Progress:
     """Make `result`. `tell` is called after each frame.
 
     Each keyframe is converted first, so that what is in between goes from one of the target's own faces to another.
-    Raises LandmarksError, StorageError, MarkingError and the errors of `FaceService.find_target`.
+    Raises LandmarksError, StorageError and MarkingError.
     """
-    target = face_service.find_target(order.target)
     scheme, watch = get_scheme(target.manifest.scheme), Stopwatch()
     driving = order.place(target)
     keyed = await asyncio.gather(*(face_service.animate(target, each, watch) for each in driving))

@@ -13,9 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.errors import StartError, StorageError
+from service.inference.bundles import Consent
 from service.media.clip_renderer import RenderOptions
 from service.media.film import FilmOptions
 from shared.documents import write_document
@@ -46,6 +47,8 @@ class JobRecord(BaseModel):
     frames: int = 0
     without_face: int = 0
     error: str | None = None
+    bundle: str | None = Field(default=None, description="SHA-256 of the bundle that makes the video, once it begins.")
+    consent: Consent | None = None
 
 
 class JobFolder:

@@ -206,13 +206,15 @@ class Jobs:
             job.progress = progress
 
         try:
+            target = face_service.find_target(job.record.options.target)
+            job.record = job.record.model_copy(update={"bundle": target.bundle, "consent": target.consent})
             await asyncio.to_thread(save_record, job.record, job.folder)
             source, result = job.folder / SOURCE, job.folder / RESULT
             if isinstance(job.record.options, FilmOptions):
                 order = FilmOrder.model_validate_json(await asyncio.to_thread(source.read_bytes))
-                await render_film(face_service, order, result, tell)
+                await render_film(face_service, target, order, result, tell)
             else:
-                await render_clip(face_service, source, result, job.record.options, self.limits, tell)
+                await render_clip(face_service, target, source, result, job.record.options, self.limits, tell)
         except LandmarkGANError as error:
             expected = getattr(error, "expected", None)
             return _end(job, "failed", " ".join(filter(None, (str(error), expected))))

@@ -28,6 +28,7 @@ READING, PIXEL_READ = 128 * MIB, 48
 WRITING, PIXEL_WRITTEN = 64 * MIB, 56
 START_SECONDS, FRAME_SECONDS = 20, 1  # of processor time: at first, and for each frame that came of it
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
+NICENESS = 10  # who waits for an answer of the service goes before a video
 
 
 class Limits:
@@ -35,6 +36,7 @@ class Limits:
 
     def __init__(self, parent: int) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.nice(NICENESS)
         self._seconds, self._bytes = float(START_SECONDS), 0
         self.add_seconds(0)
         if sys.platform == "linux":

@@ -24,16 +24,23 @@ class Marker:
         if settings.c2pa_cert is not None and settings.c2pa_key is not None:
             self._signer = CredentialSigner(settings.c2pa_cert, settings.c2pa_key, settings.c2pa_algorithm)
 
-    def draw(self, picture: Image8, origin: Origin, label: Label) -> Image8:
-        """The picture or frame ``(H, W, 3)`` with what its pixels say."""
-        labelled = draw_label(picture) if label == "visible" else picture
-        return embed_watermark(labelled, origin.kind, origin.target)
+    def draw(self, picture: Image8, origin: Origin, label: Label, spent: bool = False) -> Image8:
+        """The picture or frame ``(H, W, 3)`` with what its pixels say; one that is `spent` may be written over."""
+        if label == "visible":
+            return embed_watermark(draw_label(picture), origin.kind, origin.target)
+        return embed_watermark(picture, origin.kind, origin.target, into=picture if spent else None)
 
     def encode(
-        self, picture: Image8, origin: Origin, label: Label, wanted: PictureFormat, quality: int | None
+        self,
+        picture: Image8,
+        origin: Origin,
+        label: Label,
+        wanted: PictureFormat,
+        quality: int | None,
+        spent: bool = False,
     ) -> bytes:
         """The picture's file with all that it must say. Raises OptionError and MarkingError."""
-        data = encode_picture(self.draw(picture, origin, label), wanted, quality, make_xmp(origin))
+        data = encode_picture(self.draw(picture, origin, label, spent), wanted, quality, make_xmp(origin))
         return data if self._signer is None else self._signer.sign(data, MEDIA_TYPES[wanted], origin)
 
     def seal(self, video: Path, origin: Origin) -> None:

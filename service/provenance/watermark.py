@@ -64,8 +64,11 @@ def encode_bits(kind: Kind, target_id: str) -> NDArray[np.uint8]:
     return np.unpackbits(np.frombuffer(payload + zlib.crc32(payload).to_bytes(4), np.uint8))
 
 
-def embed_watermark(picture: Image8, kind: Kind, target_id: str) -> Image8:
-    """The picture ``(H, W, 3)`` with the mark; as it is where a side is under `MIN_SIDE`."""
+def embed_watermark(picture: Image8, kind: Kind, target_id: str, into: Image8 | None = None) -> Image8:
+    """The picture ``(H, W, 3)`` with the mark; as it is where a side is under `MIN_SIDE`.
+
+    `into` is where to write it, which may be the picture itself.
+    """
     height, width = picture.shape[:2]
     if min(height, width) < MIN_SIDE:
         return picture
@@ -77,7 +80,7 @@ def embed_watermark(picture: Image8, kind: Kind, target_id: str) -> Image8:
     change = np.zeros(HIGHEST * HIGHEST, np.float32)
     change[carrier.rows] = carrier.weights * gain[:, None]
     across = change.reshape(HIGHEST, HIGHEST) @ _make_basis(width).T  # (K, W)
-    marked = picture.copy()
+    marked = picture.copy() if into is None else into
     for rows in _split_rows(height, width):
         pattern = _make_basis(height)[rows] @ across  # (h, W), in levels of Cb
         for channel, share in ((1, GREEN_OF_CB), (2, BLUE_OF_CB)):

@@ -48,6 +48,9 @@ async def test_from_the_upload_to_the_download(settings: Settings, clip: bytes) 
         video = await client.get(job["result"])
         assert video.headers["content-type"] == "video/mp4"
         assert video.headers["x-landmarkgan-target"] == "ada"
+        served = (await client.get("/targets")).json()["targets"][0]
+        assert video.headers["x-landmarkgan-bundle"] == job["bundle"] == served["bundle"]
+        assert video.headers["x-landmarkgan-consent"] == "none"
         with av.open(io.BytesIO(video.content)) as container:
             assert sum(1 for _ in container.decode(video=0)) == 12
         part = await client.get(job["result"], headers={"Range": "bytes=4-11"})

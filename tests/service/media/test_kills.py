@@ -9,4 +9,5 @@ def test_killed_services_lose_no_result_and_leave_nothing(settings: Settings, cl
     ledger = kill_again_and_again(settings, PaintedDetector(), "ada", clip, kills=6, span=1.5, seed=3)
     assert ledger.kills == 6
     assert ledger.results
+    assert ledger.results_at_stake
     assert ledger.wrong == []

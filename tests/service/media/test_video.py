@@ -114,7 +114,8 @@ async def make(
 ) -> Path:
     result = source.with_name("result.mp4")
     limits = options.pop("limits", LIMITS)
-    await render_clip(face_service, source, result, RenderOptions(target="ada", **options), limits, tell)
+    target = face_service.find_target("ada")
+    await render_clip(face_service, target, source, result, RenderOptions(**options), limits, tell)
     assert sorted(each.name for each in source.parent.iterdir()) == sorted({source.name, result.name})
     return result
 

@@ -88,6 +88,12 @@ def test_memory_is_limited(tmp_path: Path) -> None:
         assert read_peak(process) < 400
 
 
+def test_who_waits_for_an_answer_goes_before_a_video(clip: Path) -> None:
+    with start(clip) as process:
+        process.open()
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) > os.getpriority(os.PRIO_PROCESS, 0)
+
+
 @pytest.mark.parametrize(
     ("number", "error", "words"),
     [

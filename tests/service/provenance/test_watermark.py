@@ -98,8 +98,13 @@ def test_a_large_picture_takes_little_more_than_its_own_memory() -> None:
         tracemalloc.reset_peak()
         assert read_watermark(marked) == Watermark("generated", code_target("franck"), 0)
         assert tracemalloc.get_traced_memory()[1] < 3 * picture.nbytes
+        own = picture.copy()
+        tracemalloc.reset_peak()
+        assert embed_watermark(own, "generated", "franck", into=own) is own
+        assert tracemalloc.get_traced_memory()[1] < 4 * picture.nbytes  # picture, marked and own among it
     finally:
         tracemalloc.stop()
+    np.testing.assert_array_equal(own, marked)
 
 
 def test_flat_pictures_are_marked_and_small_ones_left_alone() -> None:
