@@ -126,13 +126,14 @@ def main() -> int:
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder of bundles (default: models)")
     parser.add_argument("--target", default="franck", help="target to ask for (default: franck)")
     parser.add_argument("--throws", type=int, default=8, help=f"of each bomb, {AT_ONCE} at once (default: 8)")
+    parser.add_argument("--only", default="", metavar="WORDS", help="attacks whose name has these words")
     options = parser.parse_args()
     over = 0
     with tempfile.TemporaryDirectory() as name:
         attacks = make_attacks(Path(name), options.models / options.target / "reference.jpg", options.target)
         settings = Settings(models_dir=options.models.resolve(), jobs_dir=Path(name) / "jobs", log_level="error")
         print(f"{'':32}{'bytes':>9}" + "".join(f"{title:>16}" for title in LIMITS) + "  answers")
-        for attack in attacks:
+        for attack in (each for each in attacks if options.only in each.name):
             with start_service(settings) as served:
                 figures, answers = measure(served.address, served.pid, options.target, attack, options.throws)
             over += sum(figures[title] > limit for title, limit in LIMITS.items())

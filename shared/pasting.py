@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from shared.detectors.pyramid import halve_array
-from shared.geometry import Crop, cut_crop
+from shared.geometry import BICUBIC_REACH, Crop, cut_crop
 from shared.landmarks import Points, guess_scheme
 from shared.pixels import Image8
 
@@ -175,28 +175,31 @@ def _spread_seam(difference: Plane, seam: Plane) -> Plane:
 
 
 def _place(image: Image8, face: Image8, mask: Image.Image, crop: Crop) -> None:
-    size = face.shape[0]
+    shown = mask.getbbox()
+    if shown is None:
+        return
+    scale = face.shape[0] / crop.side
     height, width = image.shape[:2]
     left, top, right, bottom = crop.box
-    x0, y0 = max(0, int(np.floor(left))), max(0, int(np.floor(top)))
-    x1, y1 = min(width, int(np.ceil(right))), min(height, int(np.ceil(bottom)))
+    reach = BICUBIC_REACH * max(1.0, scale)  # pixels of the mask, whose edge the filter carries so far
+    x0, y0 = (
+        int(np.ceil(max(0, low, low + (edge - reach) / scale)))
+        for low, edge in zip((left, top), shown[:2], strict=True)
+    )
+    x1, y1 = (
+        int(np.floor(min(limit, high, low + (edge + reach) / scale)))
+        for limit, low, high, edge in zip((width, height), (left, top), (right, bottom), shown[2:], strict=True)
+    )
     if x0 >= x1 or y0 >= y1:
         return
-    scale = size / crop.side
-    sources = [Image.fromarray(face), mask]
-    if scale > 1:  # Affine sampling does not low-pass: shrink first, then place.
-        small = max(1, round(crop.side))
-        sources = [source.resize((small, small), Image.Resampling.BICUBIC) for source in sources]
-        scale = small / crop.side
-    coefficients = (scale, 0.0, (x0 - left) * scale, 0.0, scale, (y0 - top) * scale)
+    sources = (Image.fromarray(face), mask)
     rows = max(1, PASTED_AT_ONCE // (x1 - x0))
     for y in range(y0, y1, rows):
         under = image[y : min(y + rows, y1), x0:x1]
         shape = (under.shape[1], under.shape[0])
-        moved = (*coefficients[:5], coefficients[5] + scale * (y - y0))
+        box = ((x0 - left) * scale, (y - top) * scale, (x1 - left) * scale, (y + shape[1] - top) * scale)
         placed, weight = (
-            np.asarray(source.transform(shape, Image.Transform.AFFINE, moved, Image.Resampling.BICUBIC), np.float32)
-            for source in sources
+            np.asarray(source.resize(shape, Image.Resampling.BICUBIC, box), np.float32) for source in sources
         )
         under[...] = np.round(under + (placed - under) * (weight[..., None] / 255))
 

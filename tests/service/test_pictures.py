@@ -120,7 +120,7 @@ async def test_paste_back_changes_the_face_alone(settings: Settings) -> None:
     pasted, before = read_picture(answer.content), np.asarray(image)
     assert pasted.shape == before.shape
     changed = (pasted != before).any(axis=2)
-    assert 0.05 < changed.mean() < 0.8
+    assert 0.01 < changed.mean() < 0.8  # the painted face is nearly as grey as the picture
     np.testing.assert_array_equal(pasted[:, :10], before[:, :10])
     assert refused.status_code == 422
     assert refused.json()["type"].endswith("options")
