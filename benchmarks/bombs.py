@@ -5,16 +5,17 @@ asked all the while, and what the attackers were answered.
 """
 
 import argparse
+import multiprocessing
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import httpx
 from PIL import Image
@@ -81,15 +82,40 @@ def enlarge(reference: Path, side: int) -> bytes:
     return buffer.getvalue()
 
 
-def watch(call: Callable[[], httpx.Response], ended: threading.Event, pause: float) -> float:
-    """The slowest of these calls until the end, in milliseconds."""
+class Watch:
+    """Asks the same thing again and again, in a process of its own: what the attackers do here does not slow it."""
+
+    def __init__(self, address: str, path: str, order: dict[str, Any] | None, pause: float) -> None:
+        """`order` is a JSON body to post; None gets the path. `pause` in seconds."""
+        context = multiprocessing.get_context("forkserver")
+        self._connection, other = context.Pipe()
+        self._process = context.Process(target=_ask, args=(address, path, order, pause, other), daemon=True)
+        self._process.start()
+        other.close()
+        self._connection.recv()  # it has been answered once
+
+    def close(self) -> float:
+        """Ask no longer. Returns the slowest answer's time, in milliseconds."""
+        self._connection.send(None)
+        slowest: float = self._connection.recv()
+        self._process.join()
+        return slowest
+
+
+def _ask(address: str, path: str, order: dict[str, Any] | None, pause: float, connection: Connection) -> None:
     slowest = 0.0
-    while not ended.is_set():
-        started = time.perf_counter()
-        call().raise_for_status()
-        slowest = max(slowest, (time.perf_counter() - started) * 1000)
-        time.sleep(pause)
-    return slowest
+    with httpx.Client(base_url=address, timeout=300) as client:
+
+        def call() -> None:
+            (client.get(path) if order is None else client.post(path, json=order)).raise_for_status()
+
+        call()  # the first one warms up
+        connection.send(None)
+        while not connection.poll(pause):
+            started = time.perf_counter()
+            call()
+            slowest = max(slowest, (time.perf_counter() - started) * 1000)
+    connection.send(slowest)
 
 
 def throw(address: str, attack: Attack) -> str:
@@ -105,18 +131,14 @@ def throw(address: str, attack: Attack) -> str:
 
 def measure(address: str, pid: int, target: str, attack: Attack, throws: int) -> tuple[dict[str, float], str]:
     """The figures of one attack, thrown so often, a few at once."""
-    ended = threading.Event()
-    with httpx.Client(base_url=address, timeout=300) as client, ThreadPoolExecutor(AT_ONCE + 2) as pool:
+    with httpx.Client(base_url=address, timeout=300) as client:
         wait_until_ready(client)
         order = {"target": target, "landmarks": client.get(f"/targets/{target}").json()["neutral"]}
-        client.post("/synthesize", json=order).raise_for_status()  # the first one warms up
-        memory = MemoryWatch(pid)
-        alive = pool.submit(watch, lambda: client.get("/livez"), ended, 0.01)
-        faces = pool.submit(watch, lambda: client.post("/synthesize", json=order), ended, 0.05)
-        thrown = [pool.submit(throw, address, attack) for _ in range(throws)]
-        answers = Counter(each.result() for each in thrown)
-        ended.set()
-        figures = {"MiB": memory.close(), "/livez ms": alive.result(), "/synthesize ms": faces.result()}
+    alive, faces = Watch(address, "/livez", None, 0.01), Watch(address, "/synthesize", order, 0.05)
+    memory = MemoryWatch(pid)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = Counter(pool.map(lambda _: throw(address, attack), range(throws)))
+    figures = {"MiB": memory.close(), "/livez ms": alive.close(), "/synthesize ms": faces.close()}
     return figures, ", ".join(f"{count} x {what}" for what, count in answers.items())
 
 
