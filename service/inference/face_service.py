@@ -223,8 +223,9 @@ class FaceService:
                 def finish() -> tuple[bytes, int, int]:
                     if not paste_back:
                         return self.finish_face(face.picture, target, output)
-                    paste_into(image, Patch(face.picture, face.points, placed.points), placed.crop)
-                    return self.finish_composite(image, target, output)
+                    pasted = image if image.flags.writeable else image.copy()  # a small one is Pillow's own memory
+                    paste_into(pasted, Patch(face.picture, face.points, placed.points), placed.crop)
+                    return self.finish_composite(pasted, target, output)
 
                 with watch.measure("encode"):
                     data, width, height = await (self._in_uploads(finish) if paste_back else self.in_pool(finish))
