@@ -17,13 +17,14 @@ import time
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 from PIL import Image
 from websockets.sync.client import connect
 
-from service.api.stream import unpack_answer
+from service.api.stream_messages import unpack_answer
 from service.inference.face_player import FacePlayer
 from service.inference.face_service import Output, Stopwatch
 from service.lifecycle import load_face_service
@@ -62,16 +63,26 @@ def time_stream(address: str, target: str, frames: Sequence[bytes], seconds: flo
     with connect(address.replace("http", "ws", 1) + "/stream", compression=None) as socket:
         socket.send(json.dumps({"target": target}))
         socket.recv()
-        for _ in range(IN_FLIGHT):
-            socket.send(next(source))
-        socket.recv()  # the first frame is searched whole, and does not count
-        socket.send(next(source))
-        started = time.perf_counter()
-        while time.perf_counter() - started < seconds:
+        sent = 0
+
+        def fill(answered: int) -> None:  # frames up to this number are answered, or were dropped
+            nonlocal sent
+            while sent - answered < IN_FLIGHT:
+                socket.send(next(source))
+                sent += 1
+
+        def receive() -> dict[str, Any]:
             message = socket.recv()
             assert isinstance(message, bytes)
-            headers.append(unpack_answer(message)[0])
-            socket.send(next(source))
+            header = unpack_answer(message)[0]
+            fill(header["frame"])
+            return header
+
+        fill(0)
+        receive()  # the first frame is searched whole, and does not count
+        started = time.perf_counter()
+        while time.perf_counter() - started < seconds:
+            headers.append(receive())
         passed = time.perf_counter() - started
     if any(header["state"] != "face" for header in headers):
         raise SystemExit("The face was not found in every frame; these figures would mean nothing.")

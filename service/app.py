@@ -17,8 +17,9 @@ from service.api.openapi import DocumentedAPI
 from service.api.pages import install_pages, list_pages
 from service.api.problems import install_handlers
 from service.api.routes import router
-from service.api.stream import PROTOCOL, Streams
+from service.api.stream import Streams
 from service.api.stream import router as stream_router
+from service.api.stream_messages import PROTOCOL
 from service.api.tracing import install_tracing
 from service.errors import StartError
 from service.lifecycle import Lifecycle, follow_bundles, load_face_service, open_bundle_folder

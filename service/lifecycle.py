@@ -13,6 +13,7 @@ from shared.errors import DetectorUnavailableError
 
 logger = logging.getLogger(__name__)
 
+INFERENCE_THREADS = 2  # one finds faces while the other draws
 SCAN_SECONDS = 0.4  # a change is served within two seconds, loading included
 
 
@@ -71,7 +72,8 @@ def load_face_service(
 ) -> FaceService:
     """Load every target and the detector; both may be handed over. Blocks. Raises StartError."""
     catalogue = (bundles or open_bundle_folder(settings)).scan()
-    return FaceService(settings, catalogue, detector or load_service_detector(settings), Engine(settings.queue_size))
+    engine = Engine(settings.queue_size, min(settings.threads, INFERENCE_THREADS))
+    return FaceService(settings, catalogue, detector or load_service_detector(settings), engine)
 
 
 async def follow_bundles(face_service: FaceService, bundles: BundleFolder) -> None:

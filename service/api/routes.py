@@ -204,6 +204,7 @@ async def show_version(face_service: StudioDep) -> VersionOut:
         device=face_service.settings.device,
         detector=face_service.detector.name if face_service.detector else None,
         providers={name: list(target.tl2f.providers) for name, target in face_service.catalogue.targets.items()},
+        threads={name: target.tl2f.threads for name, target in face_service.catalogue.targets.items()},
     )
 
 

@@ -371,6 +371,9 @@ class VersionOut(BaseModel):
     device: str
     detector: str | None
     providers: dict[str, list[str]] = Field(description="Target id -> where ONNX Runtime runs its networks.")
+    threads: dict[str, int] = Field(
+        description="Target id -> CPU threads of its generator: one where more gain little."
+    )
 
 
 class StateOut(BaseModel):

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime as ort
 
 from service.errors import DamagedTargetError, StartError, UnknownTargetError, UnsupportedImageError
-from service.inference.network import Network, OnnxNetwork, load_cuda_libraries
+from service.inference.network import Network, OnnxNetwork, load_cuda_libraries, open_shared
 from service.media.images import sniff_media_type
 from shared.animation import Animator
 from shared.bundle import MANIFEST_NAME, Bundle, BundleManifest, load_bundle
@@ -153,7 +153,10 @@ class BundleFolder:
         if self.require_gpu and GPU_PROVIDER not in target.tl2f.providers:
             reason = f"A GPU is required, but {folder.name} runs on {', '.join(target.tl2f.providers)}."
             raise BundleError(reason) if self._catalogue else StartError(reason)
-        logger.info("target %s runs on %s, bundle %s", folder.name, ", ".join(target.tl2f.providers), bundle.sha256)
+        runs_on = ", ".join(target.tl2f.providers)
+        logger.info(
+            "target %s runs on %s, threads=%d, bundle %s", folder.name, runs_on, target.tl2f.threads, bundle.sha256
+        )
         return target
 
 
@@ -167,7 +170,8 @@ def open_target(bundle: Bundle, device: str, threads: int) -> Target:
         converter = OnnxNetwork(
             files[manifest.converter.file], manifest.converter, device, threads=1
         )  # too small to share
-        tl2f = OnnxNetwork(files[manifest.tl2f.file], manifest.tl2f, device, threads)
+        neutral = np.array(manifest.neutral, np.float32)[None]  # (1, N, 2)
+        tl2f = open_shared(files[manifest.tl2f.file], manifest.tl2f, device, threads, neutral)
         target = Target(
             bundle=bundle.sha256,
             manifest=manifest,

@@ -1,9 +1,10 @@
-"""One inference thread and its queue.
+"""The inference threads and their queue.
 
-Networks take every core, so two at once would only slow each other down; one thread runs them in turn. Work waits in
-lanes, one for each kind (detection; each target's synthesis), and the thread goes round the lanes: an editor's
-/synthesize waits behind at most one detection however many pictures were uploaded before it, and no lane starves. From
-a lane it takes what is waiting, up to the kind's batch, and never waits to fill one.
+Networks of many small steps leave a second core idle for the most part, so two threads run two of them at once: a
+stream's next face is found while the last one is drawn. Work waits in lanes, one for each kind (detection; each
+target's synthesis), and the threads go round the lanes: an editor's /synthesize waits behind at most one detection
+however many pictures were uploaded before it, and no lane starves. From a lane a thread takes what is waiting, up to
+the kind's batch, and never waits to fill one.
 """
 
 import asyncio
@@ -47,17 +48,20 @@ class _Job:
 
 
 class Engine:
-    """Holds the thread. `capacity` bounds the requests that `admit` lets in at once, waiting or in work."""
+    """Holds the threads. `capacity` bounds the requests that `admit` lets in at once, waiting or in work."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, threads: int = 1) -> None:
         self.capacity = capacity
         self.admitted = 0
         self.batch_sizes: Counter[int] = Counter()  # size -> batches run so far
         self._lanes: OrderedDict[Step[Any, Any], deque[_Job]] = OrderedDict()
         self._changed = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"inference-{number}", daemon=True) for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @contextmanager
     def admit(self) -> Iterator[None]:
@@ -87,18 +91,20 @@ class Engine:
         return await asyncio.wrap_future(job.future)
 
     def close(self) -> None:
-        """Finish what is waiting, then end the thread. Blocks until it has."""
+        """Finish what is waiting, then end the threads. Blocks until they have."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     def _work(self) -> None:
         while (taken := self._take()) is not None:
             step, jobs = taken
             jobs = [job for job in jobs if job.future.set_running_or_notify_cancel()]
             if jobs:
-                self.batch_sizes[len(jobs)] += 1
+                with self._changed:
+                    self.batch_sizes[len(jobs)] += 1
                 _run_batch(step, jobs)
 
     def _take(self) -> tuple[Step[Any, Any], list[_Job]] | None:

@@ -28,6 +28,14 @@ BESIDE_SIDE = 1024  # pixels; a face enlarged further shows nothing more, and a 
 
 
 @dataclass(frozen=True)
+class FoundFrame:
+    """The face in a frame, steadied, in the target's crop units and its crop in pixels; and how it is to be drawn."""
+
+    driver: Placed
+    driving: DrivingFace
+
+
+@dataclass(frozen=True)
 class PlayedFrame:
     """One frame played: the target's face, and the one in the frame that drove it, its crop in pixels."""
 
@@ -63,6 +71,11 @@ class FacePlayer:
 
     async def play(self, image: Image8, seconds: float, watch: Stopwatch) -> PlayedFrame | None:
         """The target in the frame of this time; None where the face is not to be seen."""
+        found = await self.follow(image, seconds, watch)
+        return None if found is None else await self.draw(found, watch)
+
+    async def follow(self, image: Image8, seconds: float, watch: Stopwatch) -> FoundFrame | None:
+        """The face in the frame of this time; None where it is not to be seen. Frame by frame, in their order."""
         placed = await self.find(image, watch)
         if placed is None:
             return None
@@ -74,8 +87,11 @@ class FacePlayer:
             neutral = await self.face_service.in_pool(lambda: self._estimator.watch(points, seconds))
         if self._smoother is not None:
             placed = self._smoother.smooth(placed, seconds)
-        driving = DrivingFace(placed.points, self.convert, neutral if self.convert else None)
-        return PlayedFrame(await self.face_service.animate(self.target, driving, watch), placed)
+        return FoundFrame(placed, DrivingFace(placed.points, self.convert, neutral if self.convert else None))
+
+    async def draw(self, found: FoundFrame, watch: Stopwatch) -> PlayedFrame:
+        """The target for a frame that was followed; the next one may be followed meanwhile."""
+        return PlayedFrame(await self.face_service.animate(self.target, found.driving, watch), found.driver)
 
     def take_neutral(self) -> None:
         """What is seen from now on, for a moment, is the driver's neutral face; it holds from then on."""

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.errors import NoFaceError, StorageError
 from service.inference.bundles import Target
-from service.inference.face_player import FacePlayer, Layout, compose
+from service.inference.face_player import FacePlayer, FoundFrame, Layout, compose
 from service.inference.face_service import FaceService, Stopwatch
 from service.inference.synthesis import Placed
 from service.media.clip_neutral import find_clip_neutral
@@ -153,25 +153,39 @@ async def render_clip(
 
     async def end() -> None:
         renderer.kill()
+        if drawing is not None:
+            drawing.cancel()
+            await asyncio.gather(drawing, return_exceptions=True)
         await asyncio.gather(*begun, return_exceptions=True)
         await begin(renderer.close)  # behind whatever the thread still does
         hand.shutdown(wait=False)
 
+    face: Face | None = None
+    written: asyncio.Future[None] | None = None
+    drawing: asyncio.Task[None] | None = None
+
+    async def draw(shot: Shot, found: FoundFrame | None) -> None:
+        nonlocal face, written
+        take = None if found is None else await player.draw(found, watch)
+        face = take.face if take else face or await player.rest(watch)
+        if written is not None:
+            await written
+        written = begin(renderer.add, shot, face, take.driver if take else None)
+        progress.frames += 1
+        progress.without_face += take is None
+        tell(progress)
+
     try:
         progress.total = (await begin(renderer.open)).frames
         coming = begin(renderer.next)
-        written: asyncio.Future[None] | None = None
-        face: Face | None = None
         while (shot := await coming) is not None:
             coming = begin(renderer.next)  # while the networks are at work on this one
-            take = await player.play(shot.image, shot.seconds, watch)
-            face = take.face if take else face or await player.rest(watch)
-            if written is not None:
-                await written
-            written = begin(renderer.add, shot, face, take.driver if take else None)
-            progress.frames += 1
-            progress.without_face += take is None
-            tell(progress)
+            found = await player.follow(shot.image, shot.seconds, watch)
+            if drawing is not None:
+                await drawing
+            drawing = asyncio.create_task(draw(shot, found))  # while the next one is followed
+        if drawing is not None:
+            await drawing
         if written is not None:
             await written
         if progress.without_face == progress.frames:

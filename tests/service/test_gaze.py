@@ -10,7 +10,7 @@ from running_service import run_service
 from tiny_service import MarkedDetector, draw_faces, make_face, read_picture, serve, to_bytes, write_bundle
 from websockets.sync.client import connect
 
-from service.api.stream import unpack_answer
+from service.api.stream_messages import unpack_answer
 from service.settings import Settings
 from shared.landmarks import IBUG68, IBUG70, WFLW98, Points, Scheme, convert_scheme
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from running_service import run_service
 from tiny_service import read_picture
 
-from service.api.stream import StreamOptions
+from service.api.stream_messages import StreamOptions
 from service.media.clip_renderer import RenderOptions
 from service.settings import Settings
 

@@ -11,7 +11,7 @@ from tiny_service import MarkedDetector, draw_faces, make_face, serve, to_bytes
 
 from service.api.job_routes import router as job_router
 from service.api.routes import router
-from service.api.stream import StreamOptions
+from service.api.stream_messages import StreamOptions
 from service.settings import Settings
 
 pytestmark = pytest.mark.anyio

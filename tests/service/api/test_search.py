@@ -22,7 +22,7 @@ from tiny_service import MarkedDetector, draw_faces, to_bytes
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from service.api.stream import unpack_answer
+from service.api.stream_messages import unpack_answer
 from service.settings import Settings
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]

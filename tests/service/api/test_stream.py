@@ -17,7 +17,7 @@ from tiny_service import MarkedDetector, draw_faces, make_face, read_picture, to
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import ClientConnection, connect
 
-from service.api.stream import unpack_answer
+from service.api.stream_messages import unpack_answer
 from service.settings import Settings
 from shared.detectors import DetectedFace
 
@@ -126,6 +126,31 @@ def test_while_one_frame_is_in_work_only_the_newest_is_kept(settings: Settings) 
         with pytest.raises(TimeoutError):
             socket.recv(timeout=0.2)
     assert detector.widths == [30, 40]
+
+
+def test_a_frame_is_looked_at_while_the_one_before_is_drawn_and_no_third(settings: Settings) -> None:
+    detector, gate = GatedDetector(), threading.Semaphore(0)
+    detector.gate.release(10)
+    two = settings.model_copy(update={"threads": 2})
+    with run_service(two, detector) as service, open_stream(service) as socket:
+        animator = service.app.state.lifecycle.face_service.catalogue.targets["ada"].animator
+        draw = animator.generator
+
+        def draw_when_told(points: NDArray[np.float32]) -> NDArray[np.float32]:
+            assert gate.acquire(timeout=10)
+            return draw(points)
+
+        animator.generator = draw_when_told
+        for width in (30, 31, 32):
+            socket.send(to_bytes(draw_faces((5, 10, width))))
+            assert width == 32 or detector.entered.acquire(timeout=10)
+        assert not detector.entered.acquire(timeout=0.2)
+        gate.release()
+        assert receive(socket)[0]["frame"] == 1
+        assert detector.entered.acquire(timeout=10)
+        gate.release(2)
+        assert [receive(socket)[0]["frame"] for _ in range(2)] == [2, 3]
+    assert detector.widths == [30, 31, 32]
 
 
 def test_a_frame_without_a_face_says_so_and_the_stream_goes_on(running: Running) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from tiny_service import SHIFT, SIZE, make_converter, make_face, make_model, make_tl2f, write_bundle
 
 from service.errors import DamagedTargetError, StartError, UnknownTargetError
 from service.inference.bundles import BundleFolder, open_target
-from service.inference.network import load_cuda_libraries
+from service.inference.network import OnnxNetwork, load_cuda_libraries
 from shared.animation import DrivingFace
 from shared.bundle import hash_file, load_bundle
 
@@ -222,3 +224,18 @@ def test_the_bytes_that_were_hashed_are_those_that_run(shelf: Path, monkeypatch:
     shutil.copyfile(shelf / "good" / "tl2f.onnx", shelf / "good" / "converter.onnx")  # swapped behind the check's back
     points = make_face()[None]
     np.testing.assert_allclose(open_target(bundle, "cpu", 1).converter.run(points), points + SHIFT)
+
+
+@pytest.mark.parametrize(("alone", "shared", "expected"), [(0.02, 0.002, 2), (0.004, 0.0038, 1), (0.002, 0.02, 1)])
+def test_a_generator_takes_more_threads_where_they_pay(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch, alone: float, shared: float, expected: int
+) -> None:
+    real = OnnxNetwork.run
+
+    def run(network: OnnxNetwork, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        time.sleep(alone if network.threads == 1 else shared)
+        return real(network, batch)
+
+    monkeypatch.setattr(OnnxNetwork, "run", run)
+    target = BundleFolder(shelf, "cpu", 2).scan().find("good")
+    assert (target.tl2f.threads, target.converter.threads) == (expected, 1)

@@ -99,3 +99,19 @@ async def test_closing_finishes_the_queue() -> None:
     assert [outcome.result for outcome in await asyncio.gather(*jobs)] == list(range(5))
     with pytest.raises(NotReadyError):
         await engine.submit(step, 1)
+
+
+async def test_two_threads_run_two_lanes_at_once_and_end_together() -> None:
+    engine, log = Engine(capacity=9, threads=2), list[tuple[str, list[int]]]()
+    gate = threading.Event()
+    steps = [Step(Recorder(name, log, gate).run, batch=1) for name in "abc"]
+    jobs = [asyncio.ensure_future(engine.submit(step, number)) for number, step in enumerate(steps)]
+    while len(log) < 2:
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.02)
+    assert sorted(log) == [("a", [0]), ("b", [1])]
+    gate.set()
+    assert [outcome.result for outcome in await asyncio.gather(*jobs)] == [0, 10, 20]
+    await asyncio.to_thread(engine.close)
+    with pytest.raises(NotReadyError):
+        await engine.submit(steps[0], 1)
