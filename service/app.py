@@ -13,6 +13,7 @@ from service.api.access_log import AccessLog
 from service.api.admission import Admission
 from service.api.connection import BodyLimit
 from service.api.job_routes import router as job_router
+from service.api.open_inference import router as inference_router
 from service.api.openapi import DocumentedAPI
 from service.api.pages import install_pages, list_pages
 from service.api.problems import install_handlers
@@ -62,6 +63,7 @@ def create_app(settings: Settings, detector: LandmarkDetector | None = None) -> 
     app.include_router(router)
     app.include_router(stream_router)
     app.include_router(job_router)
+    app.include_router(inference_router)
     install_pages(app)
     install_handlers(app)
     app.add_middleware(

@@ -4,7 +4,7 @@ LandmarkGANError (shared)
 └── ServiceError
     ├── UnsupportedImageError, ImageTooLargeError   (ImageErrors too)
     ├── UnknownTargetError, DamagedTargetError, UnnamedTargetError, UnknownSchemeError
-    ├── NoFaceError, FaceIndexError, OptionError, MediaTypeError
+    ├── NoFaceError, FaceIndexError, OptionError, MediaTypeError, InferenceRequestError
     ├── QueueFullError, DeadlineError, NotReadyError, LoadFailedError, ClientGoneError
     ├── HeaderError, ForeignHostError, ForeignPageError, ApiKeyError        of who asks
     ├── IdleError                                   of streams
@@ -65,6 +65,10 @@ class OptionError(ServiceError):
 
 class MediaTypeError(ServiceError):
     """A body of another content type than the endpoint reads."""
+
+
+class InferenceRequestError(ServiceError):
+    """A request of the Open Inference Protocol whose tensors or parameters can't be used."""
 
 
 class QueueFullError(ServiceError):

@@ -116,11 +116,16 @@ def list_closure(requirements: list[str]) -> set[str]:
     return {name for name, _ in seen}
 
 
+def is_of_cuda(name: str) -> bool:
+    """Whether the package is one of those that torch's build for CUDA brings along."""
+    return name.startswith(("nvidia-", "cuda-")) or name == "triton"
+
+
 def test_constraints_pin_what_the_dependencies_bring_along() -> None:
     closure = list_closure([*PROJECT["dependencies"], *(one for rows in EXTRAS.values() for one in rows)])
     assert {"anyio", "sympy", "iniconfig"} <= closure
     # The CUDA libraries follow the build of torch that the index offers.
-    free = {name for name in closure if name.startswith(("nvidia-", "cuda-", "triton"))}
+    free = {name for name in closure if is_of_cuda(name)}
     assert sorted(closure - free - set(read_pins())) == []
 
 
@@ -131,7 +136,7 @@ def test_one_onnxruntime_and_one_opencv() -> None:
 
 
 def test_cuda_libraries_are_not_pinned() -> None:
-    assert [name for name in read_pins() if name.startswith(("nvidia-", "cuda-", "triton"))] == []
+    assert [name for name in read_pins() if is_of_cuda(name)] == []
 
 
 def test_every_direct_dependency_is_explained() -> None:

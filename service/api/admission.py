@@ -24,7 +24,7 @@ ONCE = ("host", "content-type", "content-length", "authorization")
 READING = ("GET", "HEAD", "OPTIONS")
 KEY_COOKIE = "landmarkgan_key"
 REFUSED = "landmarkgan.refused"
-PROBES = ("/livez", "/readyz")
+PROBES = ("/livez", "/readyz", "/v2/health/live", "/v2/health/ready")
 
 
 class Admission:

@@ -16,6 +16,9 @@ def add_examples(document: dict[str, Any], catalogue: Catalogue) -> None:
             "neutral": {"summary": "The target's own neutral face", "value": synthesis},
             "calibrated": {"summary": "The same, the source's neutral face being known", "value": calibrated},
         },
+        "/v2/models/{target_id}/infer": {
+            "neutral": {"summary": "The target's own neutral face", "value": make_inference(synthesis)}
+        },
         "/animate": {"nod": {"summary": "From neutral to a nod in a second", "value": make_film(synthesis)}},
     }
     for path, examples in bodies.items():
@@ -34,6 +37,12 @@ def make_synthesis(catalogue: Catalogue) -> dict[str, Any]:
     manifest = next(iter(catalogue.targets.values())).manifest
     points = [[round(x * 256, 1), round(y * 256, 1)] for x, y in manifest.neutral]
     return {"target": manifest.target, "scheme": manifest.scheme, "landmarks": points, "format": "jpeg"}
+
+
+def make_inference(synthesis: dict[str, Any]) -> dict[str, Any]:
+    """A body for an inference: that body's face."""
+    points = synthesis["landmarks"]
+    return {"inputs": [{"name": "landmarks", "shape": [1, len(points), 2], "datatype": "FP32", "data": [points]}]}
 
 
 def make_film(synthesis: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 
 from service.api.connection import VIDEO_PATH
 from service.api.examples import add_examples
+from service.api.open_inference import InferenceRequest
 from service.api.schemas import Problem
 from service.inference.bundles import Catalogue
 from service.media.film import MEDIA_TYPES
@@ -39,6 +40,8 @@ class DocumentedAPI(FastAPI):
         for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own, which are never sent
             schemas.pop(name, None)
         schemas["Problem"] = Problem.model_json_schema()
+        inference = InferenceRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(inference.pop("$defs"), InferenceRequest=inference)
         schemas["SynthesisOut"]["description"] = "The answer where `response` is json."
         for path, methods in document["paths"].items():
             for method, operation in methods.items():
@@ -54,6 +57,8 @@ def _describe_answers(path: str, method: str, responses: dict[str, Any]) -> None
         responses["200"]["content"] = dict.fromkeys(PICTURES, BINARY) | responses["200"]["content"]
     if path.endswith("/reference"):
         responses["200"]["content"] = dict.fromkeys(PICTURES, BINARY)
+    if path.endswith("/infer"):
+        responses["200"]["content"]["application/octet-stream"] = BINARY
     if path.endswith("/result"):
         responses["200"]["content"] = dict.fromkeys(MEDIA_TYPES.values(), BINARY)
     statuses = REFUSALS if method == "post" else {"503": REFUSALS["503"]}

@@ -14,7 +14,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from service import errors
 from service.logs import hide_ids
@@ -23,6 +23,7 @@ from shared.landmarks import MAX_COORDINATE, SCHEMES
 
 logger = logging.getLogger(__name__)
 
+INFERENCE_PATH = "/v2/"
 RETRY_SECONDS = 1
 SHOWN_ERRORS = 5
 SHOWN_CHARACTERS = 200
@@ -69,6 +70,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.FaceIndexError: Kind(422, "face-index", "The picture has fewer faces"),
     errors.OptionError: Kind(422, "options", "The options do not go together"),
     errors.MediaTypeError: Kind(415, "content-type", "The body's content type is not supported"),
+    errors.InferenceRequestError: Kind(400, "inference-request", "The inference request can't be used"),
     errors.QueueFullError: Kind(503, "busy", "The service is busy", retry=True),
     errors.DeadlineError: Kind(503, "deadline", "The request took too long", retry=True),
     errors.NotReadyError: NOT_READY,
@@ -98,6 +100,14 @@ class ProblemResponse(JSONResponse):
 
     def render(self, content: Any) -> bytes:
         return json.dumps(content, ensure_ascii=True, allow_nan=False).encode("ascii")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Clients of the Open Inference Protocol read the member `error` alone."""
+        if scope["path"].startswith(INFERENCE_PATH):
+            problem = json.loads(bytes(self.body))
+            self.body = self.render(problem | {"error": f"{problem['detail']} {problem.get('expected', '')}".strip()})
+            self.headers["content-length"] = str(len(self.body))
+        await super().__call__(scope, receive, send)
 
 
 def make_problem(

@@ -391,6 +391,7 @@ class Problem(BaseModel):
     detail: str
     expected: str | None = None
     errors: list[dict[str, str]] | None = None
+    error: str | None = Field(default=None, description="Under /v2 alone: detail and expected in one.")
 
 
 def list_points(points: Points) -> list[tuple[float, float]]:

@@ -64,18 +64,18 @@ class Engine:
             thread.start()
 
     @contextmanager
-    def admit(self) -> Iterator[None]:
-        """A place for one request, from before its picture is decoded until its answer is encoded.
+    def admit(self, places: int = 1) -> Iterator[None]:
+        """A place for each face of a request, from before its picture is decoded until its answer is encoded.
 
-        Call it on the event loop. Raises QueueFullError where every place is taken.
+        Call it on the event loop. Raises QueueFullError where so many are not free.
         """
-        if self.admitted >= self.capacity:
-            raise QueueFullError(f"{self.capacity} requests are waiting already; try again in a moment.")
-        self.admitted += 1
+        if self.admitted + places > self.capacity:
+            raise QueueFullError(f"{self.admitted} of {self.capacity} places are taken; try again in a moment.")
+        self.admitted += places
         try:
             yield
         finally:
-            self.admitted -= 1
+            self.admitted -= places
 
     async def submit(self, step: Step[Item, Result], item: Item) -> Outcome[Result]:
         """Run one item. A caller that is cancelled meanwhile (deadline, client gone) takes its work along, unrun.

@@ -95,6 +95,15 @@ class SynthesisResult:
 
 
 @dataclass(frozen=True)
+class BatchResult:
+    """Bare pictures ``(n, S, S, 3)`` of one target, marked in their pixels."""
+
+    target: Target
+    pictures: Image8
+    stages: dict[str, float]
+
+
+@dataclass(frozen=True)
 class DetectedFaces:
     """The faces of a picture, the largest first, and the size of the upright picture in pixels."""
 
@@ -192,6 +201,33 @@ class FaceService:
             crop=placed.crop,
             stages=watch.stages,
         )
+
+    async def synthesize_batch(
+        self, target_id: str, faces: Sequence[ArrayLike], convert: bool, units: Units
+    ) -> BatchResult:
+        """Landmarks of several faces -> their pictures, by the way of `synthesize`.
+
+        Raises what `synthesize` raises, OptionError for more faces than run as one batch, and MarkingError.
+        """
+        most = min(self.settings.max_batch, self.engine.capacity)
+        if not 1 <= len(faces) <= most:
+            raise OptionError(f"{len(faces)} faces are no batch.", f"From 1 to {most} faces in a request.")
+        target = self.find_target(target_id)
+        placed = [place_landmarks(face, None, target.manifest, units) for face in faces]
+        watches = [Stopwatch() for _ in faces]
+        with self.engine.admit(len(faces)):
+            made = await asyncio.gather(
+                *(
+                    self.animate(target, DrivingFace(each.points, convert), watch)
+                    for each, watch in zip(placed, watches, strict=True)
+                )
+            )
+            origin = Origin.of(target)
+            pictures = await self.in_pool(
+                lambda: np.stack([self.marker.mark_pixels(face.picture, origin) for face in made])
+            )
+        stages = {stage: max(watch.stages[stage] for watch in watches) for stage in watches[0].stages}
+        return BatchResult(target, pictures, stages)
 
     async def reenact(
         self,

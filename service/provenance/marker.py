@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from service.errors import StartError
+from service.errors import MarkingError, StartError
 from service.media.images import MEDIA_TYPES, PictureFormat, encode_picture
 from service.provenance.credentials import CredentialSigner
 from service.provenance.label import Label, draw_label
@@ -29,6 +29,15 @@ class Marker:
         if label == "visible":
             return embed_watermark(draw_label(picture), origin.kind, origin.target)
         return embed_watermark(picture, origin.kind, origin.target, into=picture if spent else None)
+
+    def mark_pixels(self, picture: Image8, origin: Origin) -> Image8:
+        """A picture that leaves as bare pixels ``(H, W, 3)``.
+
+        Raises MarkingError where pictures leave with credentials alone: pixels hold none.
+        """
+        if self._signer is not None:
+            raise MarkingError("Bare pixels carry no C2PA credentials, and this service lets no picture leave without.")
+        return self.draw(picture, origin, "none")
 
     def encode(
         self,

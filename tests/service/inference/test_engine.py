@@ -79,7 +79,7 @@ async def test_an_error_reaches_its_callers_and_the_thread_lives_on(engine: Engi
 
 
 async def test_places_are_limited_and_given_back(engine: Engine) -> None:
-    with engine.admit(), engine.admit(), pytest.raises(QueueFullError, match="2 requests"), engine.admit():
+    with engine.admit(), engine.admit(), pytest.raises(QueueFullError, match="2 of 2 places"), engine.admit():
         pass
     with engine.admit():
         assert engine.admitted == 1
