@@ -16,7 +16,7 @@ TYPE_CHECK_PAGES := echo "There is no Node.js (npm) here: the types of service/w
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve serve-ray test lint data train train-detector evaluate figures study c2pa-test-cert bench screenshots clean
+.PHONY: help serve serve-ray test lint data train train-ray train-many train-detector evaluate figures study c2pa-test-cert bench screenshots clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,14 @@ train: $(VENV)/.has-trainer ## Train a target: TARGET=name [VIDEO=… | PHOTOS=d
 	@$(RUN) $(if $(PROCS),-m torch.distributed.run --standalone --nproc-per-node='$(PROCS)') -m trainer train \
 		$(if $(TARGET),--target '$(TARGET)') $(if $(VIDEO),--video $(VIDEO)) \
 		$(if $(PHOTOS),--photos '$(PHOTOS)') $(if $(CELEBV),--celebv '$(CELEBV)') $(if $(QUICK),--quick) $(ARGS)
+
+train-ray: $(VENV)/.has-trainer+scale ## The same with WORKERS=2 under Ray Train: TARGET=name [VIDEO=… | PHOTOS=dir] [QUICK=1] [ARGS=…]
+	@$(RUN) -m trainer train-ray $(if $(WORKERS),--workers '$(WORKERS)') \
+		$(if $(TARGET),--target '$(TARGET)') $(if $(VIDEO),--video $(VIDEO)) \
+		$(if $(PHOTOS),--photos '$(PHOTOS)') $(if $(CELEBV),--celebv '$(CELEBV)') $(if $(QUICK),--quick) $(ARGS)
+
+train-many: $(VENV)/.has-trainer+scale ## Train the targets of a list, WORKERS at once: MANIFEST=targets.csv [WORKERS=2] [QUICK=1] [ARGS=…]
+	@$(RUN) -m trainer train-many $(if $(WORKERS),--workers '$(WORKERS)') $(if $(QUICK),--quick) $(ARGS) '$(MANIFEST)'
 
 train-detector: $(VENV)/.has-trainer ## Train the detector hourglass [WFLW=dir | DATASETS="franck cap"] [DEVICE=cuda] [ARGS=…]
 	@$(RUN) -m trainer train-detector $(if $(WFLW),--wflw '$(WFLW)') $(if $(DATASETS),--datasets $(DATASETS)) \

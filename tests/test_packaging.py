@@ -195,6 +195,13 @@ def test_make_serve_ray_has_its_own_extra() -> None:
     assert "-m service.cluster --replicas '1-8' --models 's3://faces/models'" in plan
 
 
+def test_trainings_on_a_cluster_take_their_variables() -> None:
+    shared = plan_make("train-ray", "TARGET=me", "WORKERS=2", "QUICK=1")
+    assert "-m trainer train-ray --workers '2' --target 'me' --quick" in shared
+    many = plan_make("train-many", "MANIFEST=a list.csv", "WORKERS=4", "ARGS=--again")
+    assert "-m trainer train-many --workers '4'  --again 'a list.csv'" in many
+
+
 def test_make_refuses_an_old_python_in_words(tmp_path: Path) -> None:
     old = tmp_path / "python-old"
     old.write_text("#!/bin/sh\nexit 1\n")

@@ -10,6 +10,7 @@ LandmarkGANError
     ├── ConfigError         a field of the recipe that is none, or can't have the value given
     ├── DeviceError         a CUDA that was named and is not there
     ├── DistributedError      processes that can't share the training: too many for its batches or for the GPUs
+    ├── ManifestError       a list of targets that can't be read, or of which none can be trained
     ├── CheckpointError     a checkpoint that is damaged or of another configuration
     ├── ServiceError        a service that did not start, or did not answer as it should, while it was measured
     ├── ScoredFolderError   another program's pictures that can't be scored
@@ -55,6 +56,10 @@ class DeviceError(TrainerError):
 
 class DistributedError(TrainerError):
     """DistributedContext that can't share a training: too many for its batches, or for the GPUs that are there."""
+
+
+class ManifestError(TrainerError):
+    """A list of targets that can't be read."""
 
 
 class CheckpointError(TrainerError):

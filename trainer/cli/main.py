@@ -15,6 +15,7 @@ from shared.bundle import hash_file
 from shared.detectors import DETECTOR_NAMES, LandmarkDetector, load_detector
 from shared.errors import LandmarkGANError
 from shared.landmarks import IBUG70, SCHEMES
+from trainer.cli.cluster import add_train_many, add_train_ray
 from trainer.cli.evaluate import Commands, add_evaluate, add_figures, add_folders
 from trainer.cli.study import add_recipe, add_study, add_train_detector, check_steps
 from trainer.data.celebv import CELEBV_FOLDERS, LAYOUT, CelebVSource
@@ -53,6 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_data(commands)
     _add_train(commands)
+    add_train_ray(commands, add_training)
+    add_train_many(commands)
     add_train_detector(commands)
     add_evaluate(commands)
     add_figures(commands)
@@ -82,6 +85,12 @@ def run_data(options: argparse.Namespace) -> None:
 
 def _add_train(commands: Commands) -> None:
     parser = commands.add_parser("train", help="train a target from media or a prepared dataset")
+    add_training(parser)
+    parser.set_defaults(run=run_train)
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """Whom a training is of, what from, and how."""
     parser.add_argument("--target", required=True, help="id of the target: a-z, 0-9, - and _")
     media = parser.add_mutually_exclusive_group()
     media.add_argument(
@@ -115,7 +124,6 @@ def _add_train(commands: Commands) -> None:
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="checkpoints and samples (default: runs)")
     add_folders(parser)
     _add_preparing(parser)
-    parser.set_defaults(run=run_train)
 
 
 def run_train(options: argparse.Namespace) -> None:

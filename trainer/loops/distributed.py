@@ -109,12 +109,14 @@ def join_distributed() -> Iterator[DistributedContext]:
     Only the first one is heard on stdout.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
-    if not dist.is_torchelastic_launched() or count == 1:
+    begun = dist.is_initialized()  # by a launcher that ends it too, as Ray Train
+    if count == 1 or not (begun or dist.is_torchelastic_launched()):
         yield SINGLE_PROCESS
         return
     processes = DistributedContext(int(os.environ["RANK"]), count, int(os.environ["LOCAL_RANK"]))
     nccl = torch.cuda.is_available() and dist.is_nccl_available()
-    dist.init_process_group("cpu:gloo,cuda:nccl" if nccl else "gloo", timeout=LONGEST_WAIT)
+    if not begun:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if nccl else "gloo", timeout=LONGEST_WAIT)
     try:
         with contextlib.ExitStack() as stack:
             if not processes.is_main:
@@ -122,4 +124,5 @@ def join_distributed() -> Iterator[DistributedContext]:
             yield processes
         dist.barrier()  # torchrun ends all where one ends badly, and the first may still be writing the bundle
     finally:
-        dist.destroy_process_group()
+        if not begun:
+            dist.destroy_process_group()
