@@ -16,7 +16,7 @@ TYPE_CHECK_PAGES := echo "There is no Node.js (npm) here: the types of service/w
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve serve-ray test lint data train train-ray train-many train-detector evaluate figures study c2pa-test-cert bench screenshots clean
+.PHONY: help serve serve-ray test lint data train train-ray train-many train-detector evaluate figures study c2pa-test-cert bench screenshots images clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -81,6 +81,9 @@ bench: $(VENV)/.has-service+trainer+fan+c2pa+dev ## Time landmarks, generator an
 
 screenshots: $(VENV)/.has-service+trainer+dev ## Take the README's pictures of the pages; needs a Chromium [ARGS=editor]
 	@$(RUN) -m docs.screenshots $(ARGS)
+
+images: ## Build the images of service and trainer, with Docker, Podman or no engine [ONNXRUNTIME=gpu] [BASE=image]
+	@ONNXRUNTIME='$(ONNXRUNTIME)' BASE='$(BASE)' docker/images.sh
 
 clean: ## Remove the environments and caches; data/, runs/ and models/ stay
 	@rm -rf .venv .venv-gpu node_modules .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -1,10 +1,11 @@
-"""No Docker engine runs in the tests: what the image files name is looked up, and what they run is run without it."""
+"""What the image files name is looked up, and what they run is run; `test_images.py` builds the images."""
 
 from __future__ import annotations
 
 import fnmatch
 import json
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -40,7 +41,9 @@ def read_commands(dockerfile: str) -> list[list[str]]:
 
 
 def read_copies(dockerfile: str) -> list[str]:
-    return [path for name, rest in read_instructions(dockerfile) if name == "COPY" for path in rest.split()[:-1]]
+    """What comes from the repository, in any of the file's stages."""
+    copies = [rest for name, rest in read_instructions(dockerfile) if name == "COPY" and not rest.startswith("--from")]
+    return [path for rest in copies for path in rest.split()[:-1]]
 
 
 def read_env(dockerfile: str) -> dict[str, str]:
@@ -91,7 +94,7 @@ def test_installs_are_constrained_and_name_known_extras(dockerfile: str) -> None
     assert len(installs) == 1
     match = re.search(r"-c constraints\.txt \"\.\[([^]]+)\]\"", installs[0])
     assert match is not None
-    default = dict(rest.split("=") for name, rest in read_instructions(dockerfile) if name == "ARG")["ONNXRUNTIME"]
+    default = dict(rest.split("=", 1) for name, rest in read_instructions(dockerfile) if name == "ARG")["ONNXRUNTIME"]
     extras = match[1].replace("$ONNXRUNTIME", default).split(",")
     assert default == "cpu"
     assert set(extras) <= set(known)
@@ -196,3 +199,12 @@ def test_healthcheck_passes_on_livez_and_fails_otherwise(port: int) -> None:
     assert subprocess.run([sys.executable, "-c", here], check=False).returncode == 0
     unwell = subprocess.run([sys.executable, "-c", here.replace("/livez", "/gone")], capture_output=True, check=False)
     assert unwell.returncode == 1
+
+
+def test_without_engine_and_buildah_the_way_is_said(tmp_path: Path) -> None:
+    for name in ("bash", "dirname", "id"):
+        (tmp_path / name).symlink_to(str(shutil.which(name)))
+    command = [str(tmp_path / "bash"), str(ROOT / "docker/images.sh")]
+    done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "apt-get install buildah debootstrap" in done.stderr
