@@ -17,7 +17,7 @@ from running_service import run_service
 from tiny_service import read_picture, to_bytes, write_bundle
 from websockets.sync.client import connect
 
-from service.api.stream import unpack_answer
+from service.api.stream_messages import unpack_answer
 from service.settings import Settings
 from shared.bundle import read_bundle
 
