@@ -36,7 +36,7 @@ class AskAgain:
         if scope["type"] != "http" or scope["path"].startswith("/-/"):
             return await self.app(scope, receive, send)
         once = scope["method"] == "POST" and scope["path"] in ONCE
-        asked = _Asked(receive, send, keep=not once)
+        asked = _Asked(scope, receive, send, keep=not once)
         for _ in range(1 if once else MOST_TRIES):
             await self.app({**scope, "headers": list(scope["headers"])}, asked.replay(), asked.send)
             if asked.answered or asked.gone:
@@ -48,8 +48,8 @@ class AskAgain:
 class _Asked:
     """One request: what came of its body, and whether an answer began."""
 
-    def __init__(self, receive: Receive, send: Send, keep: bool) -> None:
-        self._receive, self._send, self._keep = receive, send, keep
+    def __init__(self, scope: Scope, receive: Receive, send: Send, keep: bool) -> None:
+        self._scope, self._receive, self._send, self._keep = scope, receive, send, keep
         self._read: list[Message] = []
         self._start: Message | None = None
         self.answered = self.gone = self._refused = False
@@ -83,7 +83,7 @@ class _Asked:
             if start["status"] == 503 and dict(start["headers"]).get(b"content-type", b"").startswith(UNREADY):
                 self._refused = True
                 busy = QueueFullError("All replicas are busy, and as many requests are waiting as may wait.")
-                await answer_error(busy)({"type": "http"}, self._receive, self._send)
+                await answer_error(busy)(self._scope, self._receive, self._send)
                 return
             await self._send(start)
         await self._send(message)

@@ -258,7 +258,7 @@ def test_a_refusal_of_the_service_is_told_in_its_words(page: Page) -> None:
 def test_before_the_start_the_target_is_shown(page: Page) -> None:
     page.goto("/live")
     drawn = "() => document.getElementById('result').getContext('2d').getImageData(128, 128, 1, 1).data[0]"
-    page.wait_for_function(f"({drawn})() > 0")
+    page.wait_for_function(f"() => ({drawn})() > 0")
     first = page.evaluate(drawn)
     page.select_option("#target", "cap" if page.input_value("#target") == "franck" else "franck")
     page.wait_for_function(f"first => ({drawn})() !== first", arg=first)

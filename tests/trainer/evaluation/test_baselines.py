@@ -62,7 +62,7 @@ def test_the_nearest_training_frame_is_copied(served: ServedFaces, tmp_path: Pat
             return landmarks
 
     dataset = FrameDataset(write_dataset(tmp_path, "ada", film_points(30), size=32))
-    system = NearestFrame(Straight(served.client), {"ada": dataset})
+    system = NearestFrame(Straight(served.client, served.pid), {"ada": dataset})
     for row in (0, 7, 21):
         made = system.make(make_shot(dataset.landmarks(None)[row] + np.float32(1e-4)))
         np.testing.assert_array_equal(made, dataset.all_crops[row])
