@@ -35,7 +35,8 @@ from shared.cores import count_cores
 from shared.detectors import LandmarkDetector, load_detector
 from shared.errors import LandmarkGANError, LandmarksError
 from shared.landmarks import Points
-from shared.pasting import Patch, paste_face
+from shared.pasting import paste_face
+from shared.patch import Patch
 from shared.pixels import Image8
 
 PictureLike: TypeAlias = str | Path | bytes | Image.Image | NDArray[np.uint8]

@@ -18,7 +18,8 @@ from shared.animation import DrivingFace, Face
 from shared.detectors.tracker import FaceTracker
 from shared.errors import LandmarksError
 from shared.landmarks import Points, get_scheme
-from shared.pasting import Patch, paste_face
+from shared.pasting import paste_face
+from shared.patch import Patch
 from shared.pixels import Image8
 
 Layout = Literal["face", "side-by-side", "paste-back"]

@@ -36,7 +36,8 @@ from shared.detectors.tracker import FaceTracker
 from shared.errors import DetectorUnavailableError
 from shared.geometry import Crop
 from shared.landmarks import Points, get_scheme
-from shared.pasting import Patch, paste_into
+from shared.pasting import paste_into
+from shared.patch import Patch
 from shared.pixels import Image8
 
 Made = TypeVar("Made")

@@ -6,17 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 from tiny_service import make_face
 
 from shared import pasting
 from shared.bundle import read_bundle
 from shared.detectors.mesh import MeshDetector
 from shared.errors import LandmarksError
+from shared.face_colours import GRID
 from shared.geometry import Crop, cut_crop, find_crop, turn_picture
-from shared.landmarks import Points
+from shared.landmarks import IBUG68, Points
 from shared.neutral import turn
-from shared.pasting import Patch, draw_mask, paste_face, paste_into
+from shared.pasting import draw_mask, paste_face, paste_into, sample_colours
+from shared.patch import Patch, fill_hull, find_outline, fit_patch
 from shared.pixels import Image8
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -45,12 +47,18 @@ def cut_patch(driver: tuple[Image8, Points], target: tuple[Image8, Points], name
     return Patch(cut_crop(target[0], own, 256), own.to_unit(target[1]), crop.to_unit(driver[1])), crop
 
 
+def read_mask(image: Image8, patch: Patch, crop: Crop) -> NDArray[np.float32]:
+    """Where the patch shows in the crop, (256, 256, 1), 0 to 1."""
+    mask = draw_mask(fit_patch(patch), sample_colours(image, crop))
+    return np.asarray(mask, np.float32)[..., None] / 255
+
+
 def measure_edge(image: Image8, pasted: Image8, patch: Patch, crop: Crop) -> float:
     """Mean difference in grey levels between patch and picture along the seam, by sector and channel.
 
     The seam is where the mask goes from a third to nine tenths; the patch's share of the blend is taken out again.
     """
-    alpha = np.asarray(draw_mask(patch, 256), np.float32)[..., None] / 255
+    alpha = read_mask(image, patch, crop)
     change = cut_crop(pasted, crop, 256).astype(np.float32) - cut_crop(image, crop, 256)
     y, x = np.mgrid[:256, :256] - np.argwhere(alpha[..., 0] > 0.5).mean(axis=0)[:, None, None]
     sector = ((np.arctan2(y, x) / (2 * np.pi) + 0.5) * SECTORS).astype(int) % SECTORS
@@ -75,8 +83,8 @@ def tilt(image: Image8, points: Points, angle: float) -> tuple[Image8, Points]:
 def blend_unmatched(image: Image8, patch: Patch, crop: Crop) -> Image8:
     """The patch in its crop in its own colours, for comparison; the picture elsewhere is left out."""
     under = cut_crop(image, crop, 256).astype(np.float32)
-    alpha = np.asarray(draw_mask(patch, 256), np.float32)[..., None] / 255
-    return (under + (patch.picture - under) * alpha).astype(np.uint8)
+    picture = fit_patch(patch).picture
+    return (under + (picture - under) * read_mask(image, patch, crop)).astype(np.uint8)
 
 
 @pytest.mark.parametrize(("driver", "target"), [("cap", "franck"), ("franck", "cap")])
@@ -102,18 +110,20 @@ def test_a_real_face_matches_a_real_picture_along_the_edge(
 def test_hair_ears_and_background_stay_out(people: dict[str, tuple[Image8, Points]]) -> None:
     """All that lies outside the target's outline is exchanged, and nothing changes."""
     patch, crop = cut_patch(people["cap"], people["franck"], "franck")
-    patch = pasting.fit_patch(patch)
-    mask = np.asarray(draw_mask(patch, 256))
-    painted = np.where(mask[..., None] > 0, patch.picture, np.uint8([255, 0, 255])).astype(np.uint8)
+    fitted = fit_patch(patch)
+    mask = np.asarray(draw_mask(fitted, sample_colours(people["cap"][0], crop)))
+    for x, y in np.clip(fitted.points[:17] * 256, 0, 255).astype(int):
+        assert mask[y, x] == 0
+    outside = (
+        fill_hull(find_outline(patch.points), 256).filter(ImageFilter.MaxFilter(3)).point(lambda level: 255 - level)
+    )
+    painted = np.where(np.asarray(outside)[..., None] > 0, np.uint8([255, 0, 255]), patch.picture).astype(np.uint8)
     clean = paste_face(people["cap"][0], patch, crop)
     pasted = paste_face(people["cap"][0], Patch(painted, patch.points, patch.covered), crop)
-    # Sampling mixes pixels at the outline itself, where the mask is next to nothing.
+    # Grid cells at the outline mix what is on both sides of it.
     change = np.abs(pasted.astype(int) - clean)
     assert change.max() <= 8
     assert change.mean() < 0.05
-    jaw = patch.points[:17]
-    for x, y in np.clip(jaw * 256, 0, 255).astype(int):
-        assert mask[y, x] == 0
 
 
 def make_patch(picture: Image8, offset: float = 0.0) -> Patch:
@@ -149,7 +159,8 @@ def test_a_face_lands_where_it_was_cut_and_nowhere_else(size: int) -> None:
 
 def test_a_face_shows_inside_both_outlines_alone() -> None:
     def where(offset: float) -> NDArray[np.bool_]:
-        return np.asarray(draw_mask(make_patch(np.zeros((64, 64, 3), np.uint8), offset), 64)) > 0
+        grey = np.full((64, 64, 3), 90, np.uint8)
+        return np.asarray(draw_mask(make_patch(grey, offset), grey[:GRID, :GRID])) > 0
 
     assert 0 < where(0.1).sum() < where(0.0).sum()
     assert not where(2.0).any()
@@ -158,24 +169,73 @@ def test_a_face_shows_inside_both_outlines_alone() -> None:
     np.testing.assert_array_equal(nowhere, image)
 
 
-def test_a_patch_takes_the_shape_of_the_face_below_it() -> None:
+def test_a_patch_takes_the_place_of_the_face_below_it() -> None:
     """A dot at the nose tip goes where the other nose tip is; the mouth's own opening stays."""
     face = FACE.copy()
     covered = ((FACE - 0.5) @ np.array([[1.1, 0.05], [-0.1, 0.9]]) + (0.52, 0.47)).astype(np.float32)
     face[57, 1] += 0.05  # a lower lip that hangs
-    picture = np.zeros((256, 256, 3), np.uint8)
-    x, y = np.round(face[30] * 256).astype(int)
-    picture[y - 2 : y + 2, x - 2 : x + 2] = 255
-    fitted = pasting.fit_patch(Patch(picture, face, covered))
+    fitted = fit_patch(Patch(paint_dot(face[30]), face, covered))
     np.testing.assert_allclose(np.delete(fitted.points, 57, axis=0), np.delete(covered, 57, axis=0), atol=1e-4)
     assert fitted.points[57, 1] - covered[57, 1] == pytest.approx(0.045, abs=0.002)
-    found = np.argwhere(fitted.picture[..., 0] > 128).mean(axis=0)[::-1] + 0.5
-    np.testing.assert_allclose(found, covered[30] * 256, atol=1)
+    np.testing.assert_allclose(find_dot(fitted.picture), covered[30] * 256, atol=1)
+
+
+@pytest.mark.parametrize("width", [0.85, 1.15])
+def test_a_jaw_takes_the_shape_of_the_one_below_it_and_the_features_stay(width: float) -> None:
+    covered = FACE.copy()
+    covered[:17, 0] = 0.5 + width * (FACE[:17, 0] - 0.5)
+    for row in (2, 5, 11, 14):
+        fitted = fit_patch(Patch(paint_dot(FACE[row]), FACE, covered))
+        np.testing.assert_allclose(find_dot(fitted.picture), covered[row] * 256, atol=2)
+        np.testing.assert_array_equal(fitted.points[:17], covered[:17])
+    stretched = fit_patch(Patch(paint_dot(FACE[39]), FACE, covered))
+    for row in (30, 39, 48, 62):
+        fitted = fit_patch(Patch(paint_dot(FACE[row]), FACE, covered))
+        np.testing.assert_allclose(find_dot(fitted.picture), stretched.points[row] * 256, atol=2)
+
+
+def paint_dot(place: Points) -> Image8:
+    """A black picture (256, 256, 3) with a white dot at this place in crop units."""
+    picture = np.zeros((256, 256, 3), np.uint8)
+    x, y = np.round(place * 256).astype(int)
+    picture[y - 3 : y + 3, x - 3 : x + 3] = 255
+    return picture
+
+
+def find_dot(picture: Image8) -> Points:
+    """Its middle (2,) in pixels."""
+    found: Points = (np.argwhere(picture[..., 0] > 128).mean(axis=0)[::-1] + 0.5).astype(np.float32)
+    return found
+
+
+def test_hair_that_hangs_into_the_face_below_stays_before_it() -> None:
+    skin, hair = np.uint8([205, 150, 130]), np.uint8([40, 30, 30])
+    image = np.full((256, 256, 3), skin, np.uint8)
+    left = round(256 * (FACE[:17, 0].min() + 0.3 * (FACE[IBUG68.eye_corners[0], 0] - FACE[:17, 0].min())))
+    image[:, :left] = hair
+    patch = Patch(np.full((256, 256, 3), np.uint8([190, 160, 150]), np.uint8), FACE, FACE)
+    pasted = paste_face(image, patch, Crop(128, 128, 256))
+    np.testing.assert_allclose(pasted[:, : left - 8].astype(int), image[:, : left - 8], atol=3)
+    # Nor does it darken the face: skin is matched with skin.
+    np.testing.assert_allclose(pasted[100:180, left + 30 : 200].mean(axis=(0, 1)), skin, atol=8)
+
+
+def test_the_outer_eye_of_a_turned_head_shows() -> None:
+    """It lies nearly on the outline, where a soft edge would leave the eye below it to be seen."""
+    turned = FACE.copy()
+    middle = turned[30, 0]
+    turned[:, 0] = np.where(turned[:, 0] > middle, middle + 0.5 * (turned[:, 0] - middle), turned[:, 0])
+    corner = IBUG68.eye_corners[3]
+    turned[13:17, 0] = np.minimum(turned[13:17, 0], turned[corner, 0] + 0.03)
+    grey = np.full((256, 256, 3), 150, np.uint8)
+    mask = np.asarray(draw_mask(Patch(grey, turned, turned), grey[:GRID, :GRID]))
+    x, y = (turned[list(IBUG68.groups["left_eye"])].mean(axis=0) * 256).astype(int)
+    assert mask[y, x] > 200
 
 
 def test_faces_that_differ_too_much_are_not_bent() -> None:
     patch = Patch(np.zeros((64, 64, 3), np.uint8), FACE, (FACE - 0.5) * np.float32(0.3) + 0.5)
-    assert pasting.fit_patch(patch) is patch
+    assert fit_patch(patch) is patch
 
 
 def test_a_crop_beside_the_picture_pastes_nothing_and_one_over_the_edge_what_is_inside() -> None:
