@@ -28,8 +28,8 @@ serve serve-ray: export LANDMARKGAN_DEFAULT_TARGET ?= franck
 endif
 endif
 
-serve: $(VENV)/.has-service ## Start the HTTP service [PORT=8000] [ARGS="--host 0.0.0.0"] [ONNXRUNTIME=gpu]
-	@$(RUN) -m service $(if $(PORT),--port '$(PORT)') $(ARGS)
+serve: $(VENV)/.has-service ## Start the HTTP service [PORT=8000] [WORKERS=2|auto] [ARGS="--host 0.0.0.0"] [ONNXRUNTIME=gpu]
+	@$(RUN) -m service $(if $(PORT),--port '$(PORT)') $(if $(WORKERS),--workers '$(WORKERS)') $(ARGS)
 
 serve-ray: $(VENV)/.has-service+scale ## The same under Ray Serve [REPLICAS=2 | 1-8] [MODELS=folder | s3://…] [PORT=8000] [ARGS=…]
 	@$(RUN) -m service.cluster $(if $(REPLICAS),--replicas '$(REPLICAS)') $(if $(MODELS),--models '$(MODELS)') \

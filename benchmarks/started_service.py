@@ -12,8 +12,8 @@ from multiprocessing.context import ForkServerProcess
 import httpx
 import uvicorn
 
-from service.__main__ import configure_server
 from service.app import create_app
+from service.server import configure_server
 from service.settings import Settings
 from shared.detectors import LandmarkDetector
 

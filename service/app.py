@@ -91,8 +91,8 @@ async def _live(
     lifecycle: Lifecycle, jobs: Jobs, settings: Settings, detector: LandmarkDetector | None
 ) -> AsyncIterator[None]:
     loading = asyncio.create_task(_load(lifecycle, jobs, settings, detector))
-    if settings.require_gpu:
-        await loading
+    if settings.require_gpu or settings.workers != 1:
+        await loading  # a worker that shares its port takes requests once it can answer them
     try:
         yield
     finally:

@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     threads: int = Field(
         default_factory=count_cores, ge=1, le=256, description="CPU threads; default: the cores that it may use."
     )
+    workers: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
+        default=1, description="Processes that share the port: a number, or auto, one for every two cores."
+    )
     require_consent: bool = Field(
         default=False, description="Refuse bundles whose manifest names no consent record of the person."
     )

@@ -19,7 +19,7 @@ import pytest
 import yaml
 from fastapi import FastAPI
 
-from service.__main__ import configure_server
+from service.server import configure_server
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[1]

@@ -11,8 +11,8 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from service.__main__ import configure_server
 from service.app import create_app
+from service.server import configure_server
 from service.settings import Settings
 from shared.detectors import LandmarkDetector
 
