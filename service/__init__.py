@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 # Runtime holds made a watermark of half a millisecond take thirteen.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import shared  # noqa: F401 - turns telemetry off before any module of ours imports onnxruntime
-
-__version__ = "0.1.0"
+from shared import __version__ as __version__  # and so telemetry is off before any module of ours imports onnxruntime
 
 if TYPE_CHECKING:
     from service.client import connect as connect

@@ -18,10 +18,10 @@ from shared.cores import count_cores
 WRONG_SETTINGS, FAILED_START = 2, 3
 
 
-def parse_options(arguments: Sequence[str] | None) -> dict[str, str | int]:
+def parse_options(arguments: Sequence[str] | None, program: str) -> dict[str, str | int]:
     """The settings named on the command line: they win over the variables."""
     parser = argparse.ArgumentParser(
-        prog="python -m service", description="Serve the bundles. Every LANDMARKGAN_* variable is a setting too."
+        prog=program, description="Serve the bundles. Every LANDMARKGAN_* variable is a setting too."
     )
     parser.add_argument("--host", default=argparse.SUPPRESS, help=Settings.model_fields["host"].description)
     parser.add_argument("--port", type=int, default=argparse.SUPPRESS, help=Settings.model_fields["port"].description)
@@ -29,9 +29,9 @@ def parse_options(arguments: Sequence[str] | None) -> dict[str, str | int]:
     return dict(vars(parser.parse_args(arguments)))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, program: str = "python -m service") -> int:
     """Serve until a signal ends it. Returns the exit status: 2 for settings that are wrong, 3 for a failed start."""
-    options = parse_options(arguments)
+    options = parse_options(arguments, program)
     try:
         settings = Settings.model_validate(options)
     except ValidationError as error:

@@ -24,16 +24,16 @@ from shared.errors import LandmarkGANError
 FAILED, WRONG_USAGE, SIGNALLED = 1, 2, 128
 
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None, program: str) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m service.reenact_video",
+        prog=program,
         description="A clip of anyone to the target's face, as an MP4 with the clip's frames and times. "
         "The LANDMARKGAN_* variables of the service count here too.",
     )
     parser.add_argument("clip", type=Path, help="MP4, WebM, MKV, MOV, AVI ...")
     parser.add_argument("--target", help="target id (default: LANDMARKGAN_DEFAULT_TARGET)")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="MP4", help="the file to make")
+    parser.add_argument("-o", "--output", type=Path, metavar="MP4", help="default: CLIP-reenacted.mp4, in this folder")
     parser.add_argument("--layout", choices=get_args(Layout), default="face", help="default: face")
     parser.add_argument("--face", type=int, default=0, metavar="N", help="which face; 0, the default, is the largest")
     parser.add_argument("--start", type=float, default=0, metavar="S", help="second at which to begin; default: 0")
@@ -41,12 +41,15 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--label", choices=get_args(Label), default="none", help="one that people see")
     parser.add_argument("--no-smoothing", dest="smoothing", action="store_false", help="leave the detector's jitter in")
     parser.add_argument("--overwrite", action="store_true", help="replace the output where it is there already")
-    return parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    if given.output is None:
+        given.output = Path(f"{given.clip.stem}-reenacted.mp4")
+    return given
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, program: str = "python -m service.reenact_video") -> int:
     """Make the video. Returns the exit status: 1 for what failed, 2 for wrong usage, 128 + n for the signal n."""
-    given = parse_arguments(arguments)
+    given = parse_arguments(arguments, program)
     logging.basicConfig(level="WARNING", format="%(levelname)s %(message)s")
     try:
         settings = Settings()

@@ -20,9 +20,9 @@ from shared.store import Store, is_url
 NAME = "landmarkgan"
 
 
-def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None, program: str) -> argparse.Namespace:
     """The command line; every LANDMARKGAN_* variable is a setting too."""
-    parser = argparse.ArgumentParser(prog="python -m service.cluster", description="Serve the bundles under Ray Serve.")
+    parser = argparse.ArgumentParser(prog=program, description="Serve the bundles under Ray Serve.")
     parser.add_argument("--host", default=argparse.SUPPRESS, help=Settings.model_fields["host"].description)
     parser.add_argument("--port", type=int, default=argparse.SUPPRESS, help="port to listen on (default: 8000)")
     parser.add_argument("--models", metavar="PLACE", help="a folder, or a URL such as s3://bucket/models")
@@ -43,9 +43,9 @@ def read_replicas(text: str) -> tuple[int, int]:
     return low, high
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, program: str = "python -m service.cluster") -> int:
     """Serve until a signal ends it. Returns the exit status: 2 for what is wrong, 3 for a failed start."""
-    options = parse_options(arguments)
+    options = parse_options(arguments, program)
     named = {name: getattr(options, name) for name in ("host", "port") if name in options}
     elsewhere = options.models is not None and is_url(options.models)
     if options.models is not None and not elsewhere:

@@ -15,10 +15,10 @@ from shared.errors import ImageError
 UNMARKED, UNREADABLE = 1, 2
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, program: str = "python -m service.provenance") -> int:
     """Print a line for each picture. Returns the exit status: 1 where one is not marked, 2 where one can't be read."""
     parser = argparse.ArgumentParser(
-        prog="python -m service.provenance",
+        prog=program,
         description="Which marks of synthetic origin a JPEG, PNG or WebP carries.",
     )
     parser.add_argument("pictures", type=Path, nargs="+", metavar="picture")

@@ -34,9 +34,9 @@ QUICK_FRAMES = 1000  # that a quick run looks for faces in: about 45 seconds of 
 CELEBV_LICENCE = "CelebV, for non-commercial research"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, program: str = "python -m trainer") -> int:
     """Run one command; its exit status."""
-    options = build_parser().parse_args(arguments)
+    options = build_parser(program).parse_args(arguments)
     try:
         options.run(options)
     except LandmarkGANError as error:
@@ -48,9 +48,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def build_parser() -> argparse.ArgumentParser:
+def run_named(arguments: Sequence[str], program: str) -> int:
+    """`landmarkgan NAME …`: the command of that name."""
+    name, command = program.split()
+    return main([command, *arguments], name)
+
+
+def build_parser(program: str = "python -m trainer") -> argparse.ArgumentParser:
     """Every command and its options."""
-    parser = argparse.ArgumentParser(prog="python -m trainer", description="From a person's video to a served bundle.")
+    parser = argparse.ArgumentParser(prog=program, description="From a person's video to a served bundle.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_data(commands)
     _add_train(commands)
