@@ -1,5 +1,6 @@
 """The OpenAPI document: FastAPI's, with examples that work, and problems as they are sent."""
 
+import re
 from typing import Any
 
 from fastapi import FastAPI
@@ -45,6 +46,7 @@ class DocumentedAPI(FastAPI):
         schemas["SynthesisOut"]["description"] = "The answer where `response` is json."
         for path, methods in document["paths"].items():
             for method, operation in methods.items():
+                operation["summary"] = re.split("[.:;]", operation["description"])[0]
                 _describe_answers(path, method, operation["responses"])
         if catalogue is not None and catalogue.targets:
             add_examples(document, catalogue)

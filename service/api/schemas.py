@@ -60,8 +60,10 @@ class PictureOptions(BaseModel):
 
     target: str | None = Field(default=None, max_length=64, description="Target id, as GET /targets lists them.")
     format: PictureFormat = "jpeg"
-    size: int | None = Field(default=None, ge=16, le=1024, description="Pixels a side; default: the target's own size.")
-    quality: int | None = Field(default=None, ge=1, le=100, description="Of jpeg and webp; default 90.")
+    size: int | None = Field(
+        default=None, ge=16, le=1024, description="Pixels a side; default: the target's own size.", examples=[256]
+    )
+    quality: int | None = Field(default=None, ge=1, le=100, description="Of jpeg and webp; default 90.", examples=[90])
     label: Label = Field(default="none", description="A label that people see, in a corner of the picture.")
     response: Literal["image", "json"] = Field(
         default="image", description="The picture itself, or JSON that carries it."

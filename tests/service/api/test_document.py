@@ -76,6 +76,16 @@ async def test_every_example_works_as_it_is(settings: Settings) -> None:
     assert asked > 18
 
 
+async def test_each_call_says_in_a_line_what_it_gives(settings: Settings) -> None:
+    async with serve(settings) as client:
+        document = (await client.get("/openapi.json")).json()
+    calls = [call for methods in document["paths"].values() for call in methods.values()]
+    assert document["paths"]["/synthesize"]["post"]["summary"] == "Landmarks to the target's face"
+    for call in calls:
+        assert 0 < len(call["summary"]) <= 90
+        assert call["description"].startswith(call["summary"])
+
+
 async def test_the_stream_is_described_whole(settings: Settings) -> None:
     """OpenAPI has no WebSockets: the document's own description has the options and the answer's header."""
     async with serve(settings) as client:
