@@ -49,6 +49,7 @@ class Animator:
         generator: Callable[[Points], NDArray[np.float32]],
     ) -> None:
         """`converter` takes anyone's landmarks (B, N, 2) to the target's; `generator` those to (B, 3, S, S)."""
+        self.manifest = manifest
         self.calibration, self.tilt = Calibration(manifest), TiltRange(manifest)
         self.converter, self.generator = converter, generator
 

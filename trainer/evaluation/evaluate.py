@@ -22,6 +22,8 @@ from trainer.errors import DatasetError
 from trainer.evaluation.baselines import NearestFrame, ScoredFolder, Served, System, WarpedReference, read_reference
 from trainer.evaluation.drivers import Clip, Still, find_stills, open_clip
 from trainer.evaluation.face_analyzer import DETECTOR, FaceAnalyzer, open_face_analyzer
+from trainer.evaluation.figures import open_animator
+from trainer.evaluation.generator_figures import measure_edits
 from trainer.evaluation.intervals import Estimate, average, subtract
 from trainer.evaluation.protocols import (
     Estimates,
@@ -129,6 +131,9 @@ def evaluate(
         results = Results()
         for target in material.manifests:
             results.add(REAL, "own", target, target, try_real(material.clips[target], analyzer, material.identity))
+        for target, manifest in material.manifests.items():
+            edits = measure_edits(open_animator(models_dir / target, manifest), material.clips[target], analyzer)
+            results.add("landmarkgan", "generator", target, target, edits)
         readable = {name: try_second(clip, analyzer) for name, clip in material.clips.items()}
         for driver, target in material.list_pairs():
             results.add(REAL, "cross", driver, target, readable[driver])

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.bundle import BundleManifest, Measured
 from trainer.evaluation.intervals import Estimate
 
-Task = Literal["own", "cross", "cycle", "stills", "clips"]
+Task = Literal["own", "generator", "cross", "cycle", "stills", "clips"]
 EVERY = "all"
 """In place of a driver and a target: the mean over every pair that has the figure."""
 
@@ -23,7 +23,7 @@ class _Frozen(BaseModel):
 class Figure(_Frozen):
     """One figure of one system: `driver` drives `target`.
 
-    They are the same for `own`; strangers drive for `stills`, and clips of them for `clips`.
+    They are the same for `own` and `generator`; strangers drive for `stills`, and clips of them for `clips`.
     """
 
     system: str
@@ -95,9 +95,9 @@ def hash_bundle(manifest: BundleManifest) -> dict[str, str]:
 
 def name_metric(figure: Figure) -> str:
     """A figure's key in a bundle's manifest, which has one target."""
-    place = {"own": "own", "cross": f"from_{figure.driver}", "cycle": f"cycle_{figure.driver}", "stills": "strangers"}
+    place = {"cross": f"from_{figure.driver}", "cycle": f"cycle_{figure.driver}", "stills": "strangers"}
     prefix = "" if figure.system == "landmarkgan" else f"{figure.system}_"
-    return f"{prefix}{place[figure.task]}_{figure.metric}"
+    return f"{prefix}{place.get(figure.task, figure.task)}_{figure.metric}"
 
 
 def to_measured(figure: Figure) -> Measured:

@@ -35,6 +35,7 @@ ROWS: Mapping[str, Sequence[str]] = {
     "without L2I-gan": ("generator.l2i_gan=0",),
     "D sees no landmarks": ("generator.discriminator.conditioned=false",),
     "without I2L": ("generator.i2l=0",),
+    "I2L by Omega": ("generator.detector=hourglass",),
     "even weights of pixels": ("generator.face_weight=1", "generator.feature_weight=1"),
     "frames drawn evenly": ("generator.rare=0",),
     "codes without noise": ("generator.network.code_noise=0",),

@@ -62,6 +62,14 @@ OWN = (
     Column("gradient energy", "own", "gradient_energy_box", 2),
     Column("landmark error, % ↓", "own", "landmark_error", 2),
 )
+EDITS = (
+    Column("leak, grey levels ↓", "generator", "leak", 2),
+    Column("right eye shut: falls by ↑", "generator", "right_eye_falls", 2),
+    Column("the left changes by ↓", "generator", "right_eye_other", 2),
+    Column("left eye shut: falls by ↑", "generator", "left_eye_falls", 2),
+    Column("the right changes by ↓", "generator", "left_eye_other", 2),
+    Column("gaze across ↑", "generator", "gaze", 2),
+)
 _EXPRESSION = (
     ("mouth", "mouth"),
     ("mouth's width", "mouth_width"),
@@ -105,6 +113,13 @@ def build_tables(evaluation: Evaluation) -> list[Table]:
             _list_groups(evaluation, "own", OWN),
         ),
         Table(
+            "The generator by itself",
+            "What one edit of a test frame's landmarks changes. Leak: lips opened by 6 of 256 pixels, change beyond 96 "
+            "pixels from them. Eyes: share of their opening as found again. Gaze: rank correlation, side to side.",
+            [column.title for column in EDITS],
+            _list_groups(evaluation, "generator", EDITS),
+        ),
+        Table(
             "Expression kept, all frames",
             "Spearman's rank correlation of a measure on the driver and on the result.",
             [column.title for column in EXPRESSION],
@@ -134,12 +149,12 @@ def build_tables(evaluation: Evaluation) -> list[Table]:
 
 def build_brief(evaluation: Evaluation) -> list[Table]:
     """The tables that a page has room for: means in place of pairs, and one reading of the expression."""
-    reenactment, own, expression, *_ = build_tables(evaluation)
+    reenactment, own, edits, expression, *_ = build_tables(evaluation)
     mean, expression_mean = (
         replace(table, groups=[group for group in table.groups if group.title == MEAN])
         for table in (reenactment, expression)
     )
-    return [mean, own, expression_mean]
+    return [mean, own, edits, expression_mean]
 
 
 def build_targets(evaluation: Evaluation, targets: Sequence[str], brief: bool = False) -> Table:
@@ -153,6 +168,8 @@ def build_targets(evaluation: Evaluation, targets: Sequence[str], brief: bool = 
 
     for column in OWN:
         add("" if brief else "own frames: ", "landmarkgan", None, column)
+    for column in () if brief else EDITS:
+        add("edited landmarks: ", "landmarkgan", None, column)
     if brief:
         return Table("", "", list(targets), [Group("", rows)])
     for driver, driven in evaluation.drivers.items():
