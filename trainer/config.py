@@ -66,7 +66,7 @@ class GeneratorTraining(_Frozen):
 
     network: Network = GeneratorConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
-    steps: int = Field(default=1300, ge=0)
+    steps: int = Field(default=2200, ge=0)
     batch: int = Field(default=6, ge=1)
     optimiser: Literal["adam", "rmsprop"] = "adam"
     schedule: Literal["cosine", "steps"] = Field(
@@ -80,19 +80,21 @@ class GeneratorTraining(_Frozen):
     ema: float = Field(default=0.998, ge=0, lt=1, description="Decay of the averaged Theta, which is exported.")
     l2i: float = Field(default=1.0, ge=0)
     gradient: float = Field(default=1.0, ge=0, description="Weight of the difference of neighbours' differences.")
-    sharpness: float = Field(default=1.6, ge=0, description="Weight of the difference in local detail.")
+    sharpness: float = Field(default=2.0, ge=0, description="Weight of the difference in local detail.")
     face_weight: float = Field(default=2.0, gt=0, description="Of the face's pixels in these two; off it, a half.")
     feature_weight: float = Field(default=6.0, gt=0, description="Of the pixels about eyes and lips.")
-    i2l: float = Field(default=0.02, ge=0)
+    i2l: float = Field(default=0.1, ge=0)
+    detector: Literal["mesh", "hourglass"] = Field(
+        default="mesh", description="Whose landmarks I2L compares: of acted faces, or Omega's of the batch's own."
+    )
     l2i_gan: float = Field(default=0.01, ge=0)
     gan_loss: Literal["hinge", "log"] = "hinge"
-    gan_start: float = Field(default=0.75, ge=0, le=1, description="Share of the steps before Omega and D begin.")
+    gan_start: float = Field(default=0.6, ge=0, le=1, description="Share of the steps before I2L and L2I-gan begin.")
     d_learning_rate: float = Field(default=6e-4, gt=0, description="Of D, at the start.")
     converted: int = Field(default=0, ge=0, description="Pictures in a step from other people's landmarks, for D.")
     converter_learning_rate: float = Field(
         default=0.0, ge=0, description="Of Phi and Psi, which learn on beside Theta. 0: they stay as they are."
     )
-    converter_batch: int = Field(default=4, ge=1, description="Frames of each identity that they then learn from.")
 
 
 class TrainingConfig(_Frozen):
@@ -146,6 +148,7 @@ PRESETS = {
             face_weight=1,
             feature_weight=1,
             i2l=1,
+            detector="hourglass",
             l2i_gan=1,
             gan_loss="log",
             gan_start=0,

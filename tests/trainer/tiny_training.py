@@ -26,13 +26,14 @@ from trainer.sampling.batches import TargetFrames
 
 CPU = torch.device("cpu")
 CONVERTER = ConverterTraining(network=ConverterConfig(hidden=8), steps=6, batch=4)
-TEXTURES = GeneratorConfig(scheme="ibug68", textures=(2, 2, 2), hidden=8, channels=(4, 4, 4))
+TEXTURES = GeneratorConfig(scheme="ibug68", textures=(2, 2, 2), behind=(2, 2), hidden=8, channels=(4, 4, 4, 4))
 GENERATOR = GeneratorTraining(
     network=TEXTURES,
     discriminator=DiscriminatorConfig(channels=(4, 4), window=64),
     steps=4,
     batch=2,
     gan_start=0.5,
+    detector="hourglass",
 )
 JOINT = GENERATOR.model_copy(update={"gan_start": 0.0, "converted": 1, "converter_learning_rate": 1e-3})
 """As in the paper Phi and Psi learn on, and D judges pictures of other people's landmarks."""

@@ -1,7 +1,7 @@
 """Learn Theta, the landmark-to-face generator of one target, against the discriminator D (eq. 2, 3 and 6).
 
-At first the terms that compare with the real picture alone; from `gan_start` on Omega, which reads the landmarks off
-what was generated, and D, which sharpens it. Where the recipe says so, Phi and Psi learn on beside Theta.
+At first the terms that compare with the real picture alone; from `gan_start` on a detector, which reads the landmarks
+off what was generated, and D, which sharpens it. Where the recipe says so, Phi and Psi learn on beside Theta.
 """
 
 import copy
@@ -26,7 +26,7 @@ from trainer.loops.device import autocast, place
 from trainer.loops.distributed import SINGLE_PROCESS, DistributedContext
 from trainer.loops.log import LOG_STEPS, open_log
 from trainer.loops.optimisers import group_parameters, make_optimiser, schedule_rate
-from trainer.losses.generator import GeneratorLosses, GuidanceDetector
+from trainer.losses.generator import Detector, GeneratorLosses
 from trainer.losses.masks import COUNT
 from trainer.networks.converter import Converter
 from trainer.networks.discriminator import PatchDiscriminator
@@ -36,6 +36,9 @@ from trainer.sampling.batches import BatchPlan, TargetFrames, prefetch_batches
 from trainer.sampling.textures import make_generator
 
 CHECKPOINT = "generator.pt"
+CONVERTER_BATCH = 4
+"""Frames of each identity that Phi and Psi learn from in a step, where they learn on."""
+
 SAMPLE_STEPS = 400
 SAMPLE_COUNT = 6
 
@@ -60,7 +63,7 @@ class GeneratorData:
     frames: TargetFrames
     model: ConverterModel
     losses: ConverterLosses
-    detector: GuidanceDetector | None
+    detector: Detector | None
 
 
 def start_generator(config: GeneratorTraining, frames: TargetFrames, seed: int) -> Generator | PaperGenerator:
@@ -124,7 +127,7 @@ def train_generator(
     joint = config.converter_learning_rate > 0
     converter_losses = context.distribute(ConverterLossModule(data.model, data.losses)) if joint else None
     window, pinned = config.discriminator.window, device.type == "cuda"
-    plan = BatchPlan(config.batch, config.rare, config.converted, config.noise, window, pinned)
+    plan = BatchPlan(config.batch, config.rare, losses.acted, config.converted, config.noise, window, pinned)
     batches = prefetch_batches(data.frames, plan, seed, range(first, config.steps), context.rows)
     progress = tqdm(
         batches, "generator", config.steps, initial=first, unit="step", disable=not context.is_main, mininterval=1
@@ -142,7 +145,7 @@ def train_generator(
             if converter_losses is not None:
                 # With its gradient: eq. 6 runs through Theta to Psi and Phi.
                 converter_loss, converter_terms, converted = converter_losses(
-                    config.converter_batch, context.rows, data.target, batch.sources
+                    CONVERTER_BATCH, context.rows, data.target, batch.sources
                 )
                 terms |= converter_terms
             elif len(batch.sources):
@@ -153,7 +156,7 @@ def train_generator(
             jitter[: len(batch.jitter)] = batch.jitter.to(device)
             with autocast(device, theta.MIXED_PRECISION):
                 generated = generator(given.landmarks + jitter)
-            generated = generated.float()  # (B + k, 3, H, W)
+            generated = generated.float()  # (B + a + k, 3, H, W)
             if adversarial:
                 terms["d"] = losses.discriminator(critic, generated, given)
                 d_optimiser.zero_grad()

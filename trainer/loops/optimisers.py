@@ -18,6 +18,10 @@ WARMUP_STEPS = 20
 LAST_RATE = 0.01
 """Of the cosine: where it begins, and the share of the rate where it ends."""
 
+HOLLOW_RATE = 0.1
+"""Of the textures behind lips and lids, in units of the skin's: few frames show a place there, and Adam's steps are as
+large by a few noisy gradients as by many."""
+
 
 def group_parameters(network: nn.Module, config: GeneratorTraining | None) -> Groups:
     """A network's parameters for `make_optimiser`; Theta's, given its configuration, with its textures apart.
@@ -26,12 +30,14 @@ def group_parameters(network: nn.Module, config: GeneratorTraining | None) -> Gr
     """
     if config is None:
         return [{"params": list(network.parameters()), "multiplier": 1.0, "weight_decay": 0.0}]
-    named = list(network.named_parameters())
-    textures = [value for name, value in named if name.endswith("textures")]
-    others = [value for name, value in named if not name.endswith("textures")]
+    others, skin, hollows = list[nn.Parameter](), list[nn.Parameter](), list[nn.Parameter]()
+    for name, value in network.named_parameters():
+        kind = others if not name.endswith("textures") else hollows if name.startswith("hollows") else skin
+        kind.append(value)
     groups: Groups = [{"params": others, "multiplier": 1.0, "weight_decay": config.weight_decay}]
-    if textures:
-        groups.append({"params": textures, "multiplier": config.texture_rate, "weight_decay": 0.0})
+    for textures, rate in ((skin, config.texture_rate), (hollows, HOLLOW_RATE * config.texture_rate)):
+        if textures:
+            groups.append({"params": textures, "multiplier": rate, "weight_decay": 0.0})
     return groups
 
 

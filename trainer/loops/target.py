@@ -11,9 +11,10 @@ from torch import nn
 
 from shared.bundle import RunRecord, read_bundle
 from shared.detectors.manifest import HOURGLASS
+from shared.detectors.mesh import MeshDetector
 from shared.errors import BundleError
 from shared.landmarks import Scheme, get_scheme
-from trainer.config import TrainingConfig
+from trainer.config import GeneratorTraining, TrainingConfig
 from trainer.data.dataset import QUICK_SUFFIX, FrameDataset, list_datasets
 from trainer.data.wflw import WFLW
 from trainer.errors import TargetError
@@ -22,10 +23,12 @@ from trainer.export.omega import load_guidance
 from trainer.loops.converter import ConverterLosses, ConverterModel, Identity, make_identity, train_converter
 from trainer.loops.device import limit_threads, pick_device
 from trainer.loops.distributed import SINGLE_PROCESS, DistributedContext
-from trainer.loops.generator import CHECKPOINT, GeneratorData, start_generator, train_generator
-from trainer.losses.generator import GUIDED_ROWS
+from trainer.loops.generator import CHECKPOINT, CONVERTER_BATCH, GeneratorData, start_generator, train_generator
+from trainer.losses.generator import GUIDED_ROWS, Detector
+from trainer.losses.landmark_guidance import LandmarkGuidance
+from trainer.networks.apertures import SIZE
 from trainer.networks.converter import Converter
-from trainer.networks.generator import SIZE, GeneratorConfig
+from trainer.networks.generator import GeneratorConfig
 from trainer.sampling.batches import TargetFrames
 
 PREVIEWS = (0.0, 0.05, 0.15, 0.4)
@@ -110,7 +113,7 @@ def train_target(
         if previews and steps in due:
             run.export(theta, converter, steps, seconds)
 
-    detector = load_guidance(models_dir / HOURGLASS, scheme) if recipe.i2l > 0 else None
+    detector = load_detector(recipe, scheme, models_dir)
     print(f"Landmark-to-face generator of {target}, on {run.device}.")
     data = GeneratorData(target, frames, model, run.losses, detector)
     learned = train_generator(data, recipe, run.config.seed, run.device, folder, publish, context)
@@ -126,10 +129,19 @@ def learn_target(
     """
     run = prepare_run(target, config, "cpu", data_dir, folder, models_dir)
     recipe = run.config.generator
-    detector = load_guidance(models_dir / HOURGLASS, run.losses.scheme) if recipe.i2l > 0 else None
+    detector = load_detector(recipe, run.losses.scheme, models_dir)
     data = GeneratorData(target, run.frames(), run.losses.make_model(), run.losses, detector)
     learned = train_generator(data, recipe, run.config.seed, run.device, folder, seconds=seconds)
     return learned.theta, learned.steps, learned.seconds
+
+
+def load_detector(recipe: GeneratorTraining, scheme: Scheme, models_dir: Path) -> Detector | None:
+    """The detector of I2L, where the recipe has that term. Raises DetectorUnavailableError where it is not there."""
+    if recipe.i2l == 0:
+        return None
+    if recipe.detector == "mesh":
+        return LandmarkGuidance(models_dir / MeshDetector.name, scheme)
+    return load_guidance(models_dir / HOURGLASS, scheme)
 
 
 def learn_converter(target: str, config: TrainingConfig, data_dir: Path, runs_dir: Path, models_dir: Path) -> Converter:
@@ -174,9 +186,9 @@ def check_shares(config: TrainingConfig, context: DistributedContext) -> None:
     """Raise DistributedError where these processes can't share what a step learns from."""
     context.check_share("the converter's batch", config.converter.batch)
     context.check_share("the generator's batch", config.generator.batch)
-    context.check_share("the batch of the converter beside the generator", config.generator.converter_batch)
+    context.check_share("the batch of the converter beside the generator", CONVERTER_BATCH)
     context.check_share("the converted landmarks of a step", config.generator.converted)
-    context.check_least("the pictures that Omega looks at", min(GUIDED_ROWS, config.generator.batch))
+    context.check_least("the pictures that a detector looks at", min(GUIDED_ROWS, config.generator.batch))
 
 
 def find_identities(dataset: FrameDataset, data_dir: Path) -> Mapping[str, FrameDataset]:

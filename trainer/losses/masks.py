@@ -36,6 +36,14 @@ def weigh_pixels(landmarks: Tensor, scheme: Scheme, face: float, features: float
     return weights
 
 
+def weigh_points(scheme: Scheme, details: float) -> Tensor:
+    """Weights (N,) of a scheme's points: `details` those of lips, lids, pupils and brows, one all others."""
+    weights = torch.ones(scheme.count)
+    names = ("right_brow", "left_brow", *(name for group in MAPS for name in group))
+    weights[list(pick(scheme, [name for name in names if name in scheme.groups]))] = details
+    return weights
+
+
 def _fill_boxes(points: Tensor, size: int) -> Tensor:
     """Which pixels lie in the bounding box of points (B, n, 2) and its margin: (B, 1, size, size) bool."""
     centre = (torch.arange(size, device=points.device) + 0.5) / size

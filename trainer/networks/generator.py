@@ -1,33 +1,34 @@
-"""Theta as a picture of the face in one fixed shape, which the landmarks then deform.
+"""Theta in two layers, which the landmarks move: the skin, its lips and lids shut, and what shows between them.
 
-    landmarks -> codes of head, mouth and eyes -> the face in its canonical shape    what it looks like
-    landmarks -> moving least squares          -> where each pixel is taken from     where it is
+    landmarks -> codes of head, mouth and eyes -> the skin in its canonical shape      what it looks like
+    landmarks -> moving least squares          -> where each pixel is taken from       where it is
+    codes     -> teeth and eyeballs; landmarks -> the openings that they show through
 
 In the canonical shape every feature has its place. So the mouth and each eye are drawn in windows of their own, from
 their own points and the head's pose: a mouth that opens can't touch an eye or a collar. Deep appearance models
-(Lombardi et al. 2018) part looks from shape like this; here the textures are frames of the target, learned on.
+(Lombardi et al. 2018) part looks from shape like this; here the textures are frames of the target, learned on. And
+what a mouth that opens shows is no skin drawn out: it lies behind, and the landmarks say where the skin ends.
 """
 
 from itertools import pairwise
 from typing import ClassVar, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageDraw, ImageFilter
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from shared.landmarks import Scheme, get_scheme, pick
+from trainer.networks.apertures import OPENINGS, SIZE, TILES, Apertures, lay_out, measure_cover
 from trainer.networks.initialisation import SLOPE, init_kaiming
-from trainer.networks.moving_least_squares import MovingLeastSquares
+from trainer.networks.moving_least_squares import MovingLeastSquares, invert_2x2
 from trainer.networks.regions import RegionCode, RegionPicture
 
-SIZE = 256
-"""Side of the picture in pixels."""
-
-GRID = 64
+GRID = 32
 """Side of the raster on which the deformation is known; bilinear in between."""
+
+OPENING_GRID, ROWS, COLUMNS = 64, (12, 58), (10, 54)
+"""Side of the raster on which the openings are known, and the rows and columns of it that can hold one."""
 
 WINDOWS = ((112, 128), (56, 72), (56, 72))
 """Height and width in pixels of the windows of mouth, right eye and left eye."""
@@ -41,23 +42,20 @@ COMPONENTS = (10, 16, 12, 12)
 MOUTH_REACH, EYE_REACH, HEAD_REACH = 0.35, 0.25, 1.0
 """How far a point's own motion carries, in crop units."""
 
-TEETH_SHARE = 0.35
-"""Of the canonical gap between the lips, and of any gap at most: what the teeth of either jaw cover."""
-
 BROW_THICKNESS = 0.09
 """From a brow's middle to its lower edge, in distances of the eyes' outer corners."""
 
-CAVITY_BLUR = 2.5
-"""Pixels of the canonical picture: softness of the cavity's edge."""
-
-CAVITY_GROWTH = 0.5
-"""Of the canonical gap: what a mouth opens beyond it until what lies between its teeth is all dark."""
+BROW_GAIN = 0.5
+"""Where learning begins: detectors see a brow move by less than it does, so it moves by so much more than they say."""
 
 HIDDEN, SHOWN = 0.15, 0.6
 """Shares of the canonical gap between which a contour point is trusted the more."""
 
 MOVE_SCALE = 0.05
 """Crop units: of what the canonical points are learned to move by."""
+
+WIDEST_MARGIN = 1.5
+"""Pixels by which an opening's edge is learned to lie off its landmarks, at most."""
 
 
 class GeneratorConfig(BaseModel):
@@ -67,9 +65,12 @@ class GeneratorConfig(BaseModel):
 
     kind: Literal["moving_textures"] = "moving_textures"
     scheme: str = "ibug70"
-    textures: tuple[int, int, int] = Field(default=(3, 6, 4), description="Of the whole, the mouth and each eye.")
+    textures: tuple[int, int, int] = Field(default=(3, 4, 3), description="Of the whole, the mouth and each eye.")
+    behind: tuple[int, int] = Field(default=(5, 3), description="Textures of what a mouth shows, and either eye.")
     hidden: int = Field(default=128, ge=1, description="Width of each region's first FC layer.")
-    channels: tuple[int, int, int] = Field(default=(32, 48, 32), description="Of the maps of whole, mouth and eyes.")
+    channels: tuple[int, int, int, int] = Field(
+        default=(32, 48, 32, 16), description="Of the maps of whole, mouth, eyes and what lies behind."
+    )
     code_noise: float = Field(default=0.25, ge=0, description="Spread of what is added to codes in training.")
     corners: tuple[tuple[int, int], ...] = Field(
         default=((48, 120), (48, 56), (128, 56)), description="Upper left (x, y) of each window, in pixels."
@@ -83,43 +84,33 @@ class Generator(nn.Module):
     """A place in a picture needs more digits than bfloat16 has."""
 
     canonical: Tensor
-    gap: Tensor
-    cavity: Tensor
-    cavity_colour: Tensor
+    cells: Tensor
     side: Tensor
     select: Tensor
     gaps: Tensor
 
     @property
     def regions(self) -> list[tuple[RegionCode, RegionPicture]]:
-        """Code and picture of the whole, the mouth, the right and the left eye."""
-        return [
-            (code, picture)
-            for code, picture in zip(self.codes, self.pictures, strict=True)
-            if isinstance(code, RegionCode) and isinstance(picture, RegionPicture)
-        ]
+        """Code and picture of the skin: the whole, the mouth, the right and the left eye."""
+        return self._pair(range(4), self.skin)
+
+    @property
+    def behind(self) -> list[tuple[RegionCode, RegionPicture]]:
+        """Code and picture of what shows between the lips and between the lids of the right and the left eye."""
+        return self._pair(range(1, 4), self.hollows)
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
         scheme = get_scheme(config.scheme)
-        head, mouth, *eyes = self.parts = list_parts(scheme)
-        brows = list(pick(scheme, ("right_brow", "left_brow")))
-        reach = torch.full((scheme.count,), HEAD_REACH)
-        reach[list(mouth)] = MOUTH_REACH
-        reach[[*brows, *(point for eye in eyes for point in eye)]] = EYE_REACH
-        self.openings = scheme.openings["mouth"]
-        inner = scheme.groups["inner_lips"]
-        self.lip_corners = [inner[0], inner[len(inner) // 2]]
-        self.brows = brows
-        teeth = 2 * len(self.openings[0])
-        self.extra = teeth + len(brows)
-        reach = torch.cat([reach, torch.full((teeth,), MOUTH_REACH), torch.full((len(brows),), EYE_REACH)])
-        self.deformation = MovingLeastSquares(GRID, (*head, *brows), reach)
+        self.parts = list_parts(scheme)
+        self.across = scheme.eye_corners[0], scheme.eye_corners[3]
+        self._list_knots(scheme)
+        self.apertures = Apertures(scheme)
+        axis = (torch.arange(OPENING_GRID) + 0.5) / OPENING_GRID
+        cells = torch.stack(torch.meshgrid(axis[slice(*COLUMNS)], axis[slice(*ROWS)], indexing="xy"), dim=-1)
+        self.register_buffer("cells", cells.reshape(-1, 2), persistent=False)
         self.register_buffer("canonical", torch.full((scheme.count, 2), 0.5))
-        self.register_buffer("gap", torch.tensor(0.02))
-        self.register_buffer("cavity", torch.zeros(1, 1, *WINDOWS[0]))
-        self.register_buffer("cavity_colour", torch.zeros(1, 3, 1, 1))
         self._list_contour(scheme)
 
         anchors = ((), scheme.groups["nose_base"], scheme.eye_corners[:2], scheme.eye_corners[2:])
@@ -127,30 +118,54 @@ class Generator(nn.Module):
             RegionCode(points, components, anchor, config.code_noise)
             for points, components, anchor in zip(self.parts, COMPONENTS, anchors, strict=True)
         )
-        sizes, strides, doublings = ((SIZE, SIZE), *WINDOWS), (4, 4, 2, 2), (3, 2, 2, 2)
-        widths = (COMPONENTS[0], *(own + COMPONENTS[0] for own in COMPONENTS[1:]))  # a window's code, then the head's
-        kinds = (0, 1, 2, 2)
-        self.pictures = nn.ModuleList(
-            RegionPicture(width, own, config.textures[kind], size, stride, times, config.hidden, config.channels[kind])
-            for width, own, kind, size, stride, times in zip(
-                widths, COMPONENTS, kinds, sizes, strides, doublings, strict=True
-            )
+        head, *owns = COMPONENTS
+        widths = [own + head for own in owns]  # a region's own code, then the head's
+        whole, mouth, eye = config.textures
+        teeth, eyeball = config.behind
+        of_whole, of_mouth, of_eye, of_hollow = config.channels
+        hidden = config.hidden
+        self.skin = nn.ModuleList([RegionPicture(head, head, whole, (SIZE, SIZE), 4, 3, hidden, of_whole)])
+        for width, own, size, count, channels, stride in zip(
+            widths, owns, WINDOWS, (mouth, eye, eye), (of_mouth, of_eye, of_eye), (4, 2, 2), strict=True
+        ):
+            self.skin.append(RegionPicture(width, own, count, size, stride, 2, hidden, channels))
+        self.hollows = nn.ModuleList(
+            RegionPicture(width, own, count, size, 4, 1, hidden, of_hollow)
+            for width, own, count, size in zip(widths, owns, (teeth, eyeball, eyeball), TILES, strict=True)
         )
-        self.move = _start_still(widths[0], config.hidden, 2 * (scheme.count + self.extra + len(self.deformation.edge)))
+        self.margins = nn.ModuleList(_start_still(width, hidden // 4, 2) for width in widths)
+        self.move = _start_still(head, hidden, 2 * (len(self.reach) + len(self.deformation.edge)))
         for number, size in enumerate(WINDOWS):
             self.register_buffer(f"feather_{number}", make_feather(*size), persistent=False)
+
+    def _list_knots(self, scheme: Scheme) -> None:
+        """The points that the deformation goes by, in the order of `knots`."""
+        self.brows = list(pick(scheme, ("right_brow", "left_brow")))
+        self.rigid = list(scheme.rigid)
+        self.brow_gain = nn.Parameter(torch.zeros(len(self.brows), 1))  # beyond BROW_GAIN
+        self.uppers = [point for name in OPENINGS for point in scheme.openings[name][0]]
+        self.lowers = [point for name in OPENINGS for point in scheme.openings[name][1]]
+        apart = {*self.uppers, *self.lowers, *self.brows, *(scheme.pupils or ())}
+        self.others = [point for point in range(scheme.count) if point not in apart]
+        order = [*self.others, *self.brows, *self.uppers, *self.lowers]
+        self.knot_of = {point: number for number, point in enumerate(order)}
+        head, mouth, *eyes = self.parts
+        reach = torch.full((scheme.count,), HEAD_REACH)
+        reach[list(mouth)] = MOUTH_REACH
+        reach[[*self.brows, *(point for eye in eyes for point in eye)]] = EYE_REACH
+        self.reach = torch.cat([reach[order], torch.full((len(self.brows),), EYE_REACH)])
+        rigid = tuple(self.knot_of[point] for point in (*head, *self.brows))
+        self.deformation = MovingLeastSquares(GRID, rigid, self.reach)
 
     def _list_contour(self, scheme: Scheme) -> None:
         """The jaw's points but the chin, and for each the corner of eye or lips on its side that it may come near."""
         jaw, lips = scheme.groups["jaw"], scheme.groups["outer_lips"]
         half = len(jaw) // 2
         right_corner, left_corner = lips[0], lips[len(lips) // 2]
-        eyes = scheme.eye_corners[0], scheme.eye_corners[3]
-        self.across = eyes
         outer, inner, side = [], [], []
         for points, eye, corner, sign in (
-            (jaw[:half], eyes[0], right_corner, 1.0),
-            (jaw[: -half - 1 : -1], eyes[1], left_corner, -1.0),
+            (jaw[:half], self.across[0], right_corner, 1.0),
+            (jaw[: -half - 1 : -1], self.across[1], left_corner, -1.0),
         ):
             for number, point in enumerate(points):
                 outer.append(point)
@@ -158,71 +173,91 @@ class Generator(nn.Module):
                 side.append(sign)
         self.outer, self.inner = outer, inner
         self.register_buffer("side", torch.tensor(side), persistent=False)
-        select = torch.zeros(len(outer), scheme.count)
-        select[range(len(outer)), outer] = 1.0
+        select = torch.zeros(len(outer), len(self.reach))
+        select[range(len(outer)), [self.knot_of[point] for point in outer]] = 1.0
         self.register_buffer("select", select, persistent=False)
         self.register_buffer("gaps", torch.ones(len(outer)))
 
+    def _pair(self, codes: range, pictures: nn.ModuleList) -> list[tuple[RegionCode, RegionPicture]]:
+        return [
+            (code, picture)
+            for code, picture in zip((self.codes[number] for number in codes), pictures, strict=True)
+            if isinstance(code, RegionCode) and isinstance(picture, RegionPicture)
+        ]
+
     @torch.no_grad()
     def set_canonical(self, canonical: Tensor) -> None:
-        """Take (N, 2) as the canonical shape, and measure on it what `knots`, `trust` and `opened_beyond` go by."""
+        """Take (N, 2) as the canonical shape, and measure on it what `trust` goes by."""
         self.canonical.copy_(canonical)
-        upper, lower = (canonical[list(row)] for row in self.openings)
-        self.gap.copy_((lower - upper).norm(dim=1).max())
-        teeth = self.knots(canonical[None])[0, len(canonical) : -len(self.brows)]
-        upper, lower = teeth.chunk(2)
-        right, left = canonical[self.lip_corners].unsqueeze(1)
-        outline = torch.cat([right, upper, left, lower.flip(0)]) * SIZE - torch.tensor(self.config.corners[0])
-        self.cavity.copy_(fill_outline(outline, *WINDOWS[0]))
         first, last = self.across
         axis = F.normalize(canonical[last] - canonical[first], dim=0)
         along = canonical @ axis
         self.gaps.copy_((along[self.inner] - along[self.outer]) * self.side / (along[last] - along[first]))
 
     def forward(self, landmarks: Tensor) -> Tensor:  # (B, N, 2) -> (B, 3, 256, 256)
-        head, *own = (code(landmarks) for code in self.codes)
-        codes = [head, *(torch.cat([code, head], dim=1) for code in own)]
-        picture = self.draw(codes, self.opened_beyond(landmarks))
+        codes = self.read_codes(landmarks)
         places = self.deformation(self.knots(landmarks), self.trust(landmarks), self.place(codes))
         # Zeros outside and clamped places are the fast way in ONNX Runtime; the clamp is what padding would do.
-        return F.grid_sample(picture, spread_places(places).clamp(1 / SIZE - 1, 1 - 1 / SIZE), align_corners=False)
+        grid = spread_places(places.clamp(0.5 / SIZE, 1 - 0.5 / SIZE))
+        skin = F.grid_sample(self.draw(codes), grid, align_corners=False)
+        return self.open(skin, landmarks, codes)
 
-    def opened_beyond(self, landmarks: Tensor) -> Tensor:
-        """How far the mouth is open beyond its canonical gap, from none, 0, to half as wide again or more, 1: (B,)."""
-        upper, lower = (landmarks[:, list(row)] for row in self.openings)
-        gap = (lower - upper).square().sum(dim=2).add(1e-12).sqrt().amax(dim=1)
-        return ((gap / self.gap - 1) / CAVITY_GROWTH).clamp(0, 1)
+    def read_codes(self, landmarks: Tensor) -> list[Tensor]:
+        """The head's code (B, 10), then those of mouth and eyes, each with the head's behind it."""
+        head, *own = (code(landmarks) for code in self.codes)
+        return [head, *(torch.cat([code, head], dim=1) for code in own)]
 
-    def draw(self, codes: list[Tensor], opened: Tensor) -> Tensor:
-        """The face in its canonical shape, (B, 3, 256, 256); `opened` (B,) is how much of a cavity its mouth shows."""
-        whole: Tensor = self.pictures[0](codes[0])
+    def draw(self, codes: list[Tensor]) -> Tensor:
+        """The skin in its canonical shape, (B, 3, 256, 256)."""
+        whole: Tensor = self.skin[0](codes[0])
         for number, (x, y) in enumerate(self.config.corners):
             height, width = WINDOWS[number]
-            window = self.pictures[number + 1](codes[number + 1])
-            if number == 0:
-                window = window + (self.cavity_colour - window) * (self.cavity * opened[:, None, None, None])
+            window = self.skin[number + 1](codes[number + 1])
             change = (window - whole[:, :, y : y + height, x : x + width]) * self.get_buffer(f"feather_{number}")
             whole = whole + F.pad(change, (x, SIZE - x - width, y, SIZE - y - height))
         return whole
 
-    def knots(self, landmarks: Tensor) -> Tensor:
-        """Landmarks (B, N, 2) with points at the teeth's edges behind them, then at the brows' lower edges.
+    def open(self, skin: Tensor, landmarks: Tensor, codes: list[Tensor]) -> Tensor:
+        """The deformed skin (B, 3, 256, 256) with teeth and eyeballs where its lips and lids are apart."""
+        atlas = lay_out(*(picture(code) for picture, code in zip(self.hollows, codes[1:], strict=True)))
+        learned = [margin(code) for margin, code in zip(self.margins, codes[1:], strict=True)]  # (B, 2) each
+        margins = WIDEST_MARGIN * torch.stack(learned, dim=2).flatten(1).tanh()  # (B, 6), the upper edges' first
+        field = self.apertures(landmarks, self.cells, margins)  # (B, 4, P)
+        (top, bottom), (left, right) = ((step * SIZE // OPENING_GRID for step in span) for span in (ROWS, COLUMNS))
+        field = field.unflatten(2, (ROWS[1] - ROWS[0], COLUMNS[1] - COLUMNS[0]))
+        field = F.interpolate(field, size=(bottom - top, right - left), mode="bilinear", align_corners=False)
+        behind = F.grid_sample(atlas, field[:, :2].permute(0, 2, 3, 1), align_corners=False)
+        change = (behind - skin[:, :, top:bottom, left:right]) * measure_cover(field[:, 2:])
+        return skin + F.pad(change, (left, SIZE - right, top, SIZE - bottom))
 
-        Teeth are as long however wide the mouth is: what a mouth opened further shows more of is the dark between. And
-        a brow that rises is no thicker: what is drawn out is the skin below it.
+    def knots(self, landmarks: Tensor) -> Tensor:
+        """The points of landmarks (B, N, 2) that the skin goes by: all but the pupils, the openings' edges last but for
+        points at the brows' lower edges.
+
+        Edges that cross meet halfway. Brows move by a learned share more than their landmarks do; and a brow that rises
+        is no thicker: what is drawn out is the skin below it.
         """
-        upper, lower = (landmarks[:, list(row)] for row in self.openings)  # (B, n, 2)
-        gap = lower - upper
-        length = gap.square().sum(dim=2, keepdim=True).add(1e-12).sqrt()
-        teeth = gap * TEETH_SHARE * (self.gap / length).clamp(max=1)
         first, last = self.across
         axis = landmarks[:, last : last + 1] - landmarks[:, first : first + 1]  # (B, 1, 2)
         down = torch.stack([-axis[..., 1], axis[..., 0]], dim=-1)
-        edges = landmarks[:, self.brows] + BROW_THICKNESS * down
-        return torch.cat([landmarks, upper + teeth, lower - teeth, edges], dim=1)
+        upper, lower = landmarks[:, self.uppers], landmarks[:, self.lowers]  # (B, n, 2)
+        gap = ((lower - upper) * down).sum(dim=2, keepdim=True) / down.square().sum(dim=2, keepdim=True).add(1e-10)
+        crossed = gap.clamp(max=0) / 2 * down
+        brows = landmarks[:, self.brows]
+        brows = brows + (BROW_GAIN + self.brow_gain) * (brows - self.expect_brows(landmarks))
+        edges = brows + BROW_THICKNESS * down
+        return torch.cat([landmarks[:, self.others], brows, upper + crossed, lower - crossed, edges], dim=1)
+
+    def expect_brows(self, landmarks: Tensor) -> Tensor:
+        """Where the canonical brows lie on faces (B, N, 2) whose heads are turned as theirs: (B, n, 2)."""
+        rigid, canonical = landmarks[:, self.rigid], self.canonical[self.rigid]  # (B, R, 2), (R, 2)
+        middle, centre = rigid.mean(dim=1, keepdim=True), canonical.mean(dim=0)
+        away = canonical - centre
+        head = invert_2x2((away.T @ away)[None]) @ (away.T @ (rigid - middle))  # (B, 2, 2)
+        return middle + (self.canonical[self.brows] - centre) @ head
 
     def trust(self, landmarks: Tensor) -> Tensor:
-        """How far each of `knots` is where it seems, (B, N + n): a contour that a turned head hides counts for nothing.
+        """How far each of `knots` is where it seems, (B, K): a contour that a turned head hides counts for nothing.
 
         The jaw's points of one half are hidden where they come near, across the face, to their eye's or lips' corner.
         """
@@ -232,12 +267,10 @@ class Generator(nn.Module):
         gap = (along[:, self.inner] - along[:, self.outer]) * self.side  # (B, M)
         width = along[:, last] - along[:, first]
         shown = (gap / (width[:, None] * self.gaps) - HIDDEN) / (SHOWN - HIDDEN)
-        trust = torch.ones_like(along)
-        trust = trust + (shown.clamp(0.0, 1.0) - 1) @ self.select
-        return torch.cat([trust, torch.ones_like(trust[:, : self.extra])], dim=1)
+        return 1 + (shown.clamp(0.0, 1.0) - 1) @ self.select
 
     def place(self, codes: list[Tensor]) -> Tensor:
-        """The canonical points and those on the crop's edge, each moved a little, as learned: (B, K, 2).
+        """The canonical knots and those on the crop's edge, each moved a little, as learned: (B, K + 16, 2).
 
         By the head's code alone: what a feature's own points do the picture is to do too.
         """
@@ -276,14 +309,6 @@ def spread_places(places: Tensor) -> Tensor:
     maps = (places * 2 - 1).transpose(1, 2).view(-1, 2, GRID, GRID)
     maps = F.interpolate(maps, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
     return maps.permute(0, 2, 3, 1)
-
-
-def fill_outline(outline: Tensor, height: int, width: int) -> Tensor:
-    """Weights (1, 1, height, width): one amid a polygon (n, 2) in pixels, however narrow it is, with a soft edge."""
-    mask = Image.new("L", (width, height))
-    ImageDraw.Draw(mask).polygon([(x, y) for x, y in outline.tolist()], fill=255)
-    soft = np.asarray(mask.filter(ImageFilter.GaussianBlur(CAVITY_BLUR)), np.float32)
-    return torch.from_numpy(soft / max(float(soft.max()), 1.0))[None, None]
 
 
 def make_feather(height: int, width: int) -> Tensor:

@@ -62,7 +62,7 @@ class MovingLeastSquares(nn.Module):
         rigid = rigid / rigid.sum(dim=1, keepdim=True)
         centre, other_centre = ((each * rigid).sum(dim=1, keepdim=True) for each in (knots, others))  # (B, 1, 2)
         weighed = ((knots - centre) * rigid).transpose(1, 2)  # (B, 2, K)
-        head = _invert_2x2(weighed @ (knots - centre)) @ (weighed @ (others - other_centre))  # (B, 2, 2)
+        head = invert_2x2(weighed @ (knots - centre)) @ (weighed @ (others - other_centre))  # (B, 2, 2)
 
         # Each point's say in each cell, and the weighed sums of all that the local fits are made of.
         squares = torch.cat([ones, -2 * x, -2 * y, x * x + y * y + DOUBT * (1 - trusted)], dim=2)  # (B, K, 4)
@@ -101,7 +101,7 @@ def _list_edge_points() -> Tensor:
     return points[((points == 0) | (points == 1)).any(dim=1)]  # (16, 2)
 
 
-def _invert_2x2(matrix: Tensor) -> Tensor:
+def invert_2x2(matrix: Tensor) -> Tensor:
     """The inverse of matrices (B, 2, 2): ONNX has no linear solver."""
     a, b, c, d = matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 0], matrix[:, 1, 1]
     adjugate = torch.stack([torch.stack([d, -b], dim=-1), torch.stack([-c, a], dim=-1)], dim=-2)

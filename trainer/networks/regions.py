@@ -128,9 +128,11 @@ class RegionPicture(nn.Module):
         nearness = -(away * away).mean(dim=2) * self.log_sharpness.exp()  # (B, K)
         masks = (self.masks(maps) + nearness[:, :, None, None]).clamp(-LARGEST_LOGIT, LARGEST_LOGIT).exp()
         masks = masks / masks.sum(dim=1, keepdim=True)  # a softmax: ONNX Runtime's own is slow over channels
-        # At the maps' size, then upsampled: the masks still sum to one, for a sixteenth of the work.
-        masks = F.interpolate(masks, size=self.size, mode="bilinear", align_corners=False)  # (B, K, h, w)
-        picture = F.pixel_shuffle(self.residual(maps), self.stride)  # (B, 3, h, w)
-        for number in range(len(self.textures)):  # one by one: ONNX Runtime sums over an axis slowly
-            picture = picture + masks[:, number : number + 1] * self.textures[number]
+        picture = F.pixel_shuffle(self.residual(maps), self.stride) + self.textures[0]  # (B, 3, h, w)
+        if len(self.textures) > 1:
+            # At the maps' size, then upsampled, for a sixteenth of the work: they still sum to one, and the first's
+            # share is what the others leave. One by one, since ONNX Runtime sums over an axis slowly.
+            masks = F.interpolate(masks[:, 1:], size=self.size, mode="bilinear", align_corners=False)  # (B, K-1, h, w)
+            for number in range(1, len(self.textures)):
+                picture = picture + masks[:, number - 1 : number] * (self.textures[number] - self.textures[0])
         return picture

@@ -12,6 +12,7 @@ from torch import Tensor
 from shared.expression import measure_expression
 from shared.landmarks import Scheme
 from shared.pixels import Image8, to_network
+from trainer.sampling.acted import act
 
 RARE_MEASURES = ("mouth", "mouth_width", "right_eye", "left_eye", "yaw", "pitch")
 BINS = 24
@@ -51,17 +52,20 @@ class TrainingBatch:
     landmarks: Tensor  # (B, N, 2) crop units
     jitter: Tensor  # (B, N, 2), added to what Theta is given
     pictures: Tensor  # (B, 3, H, W)
+    acted: Tensor  # (a, N, 2) expressions that were never filmed, on the first rows' landmarks
     windows: Tensor  # (B, 2) long: where D's window on each begins, x and y in pixels
     sources: Tensor  # (k, N, 2) other people's landmarks, which the converter is to convert (eq. 6)
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """How batches are drawn: rows, the share of them drawn by rarity, other people's landmarks, jitter in crop units,
-    and the side of D's windows in pixels. `pinned` pictures lie in memory that a GPU copies from while it computes."""
+    """How batches are drawn: rows, the share of them drawn by rarity, how many of them are acted on, other people's
+    landmarks, jitter in crop units, and the side of D's windows in pixels. `pinned` pictures lie in memory that a GPU
+    copies from while it computes."""
 
     rows: int
     rare: float
+    acted: int
     foreign: int
     noise: float
     window: int
@@ -82,9 +86,11 @@ def draw_batch(frames: TargetFrames, plan: BatchPlan, seed: int, step: int, mine
     windows = place_windows(landmarks, frames.crops.shape[1], plan.window, generator)
     foreign = plan.foreign if len(frames.foreign) else 0
     others = torch.randint(max(len(frames.foreign), 1), (foreign,), generator=generator)
+    acted = act(landmarks[: plan.acted], frames.scheme, generator)
     pictures = frames.pictures(chosen[mine])
     pictures = pictures.pin_memory() if plan.pinned else pictures
-    return TrainingBatch(landmarks[mine], jitter[mine], pictures, windows[mine], frames.foreign[others][mine])
+    sources = frames.foreign[others][mine]
+    return TrainingBatch(landmarks[mine], jitter[mine], pictures, acted[mine], windows[mine], sources)
 
 
 def place_windows(landmarks: Tensor, size: int, side: int, generator: torch.Generator) -> Tensor:

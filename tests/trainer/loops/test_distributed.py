@@ -41,7 +41,7 @@ if len(sys.argv) > 2:
     tiny.break_at(pytest.MonkeyPatch(), generator.GeneratorLosses, "reconstruction", int(sys.argv[2]))
 d = tiny.GENERATOR.discriminator.model_copy(update={"conditioned": False, "spectral_norm": False})
 network = tiny.TEXTURES.model_copy(update={"code_noise": 0.0})
-shape = {"batch": 4, "converted": 2, "converter_batch": 4, "steps": 4, "discriminator": d, "network": network}
+shape = {"batch": 4, "converted": 2, "steps": 4, "discriminator": d, "network": network}
 config = tiny.JOINT.model_copy(update=shape)
 losses, frames = tiny.make_losses(tiny.make_people()), tiny.make_frames()
 with join_distributed() as context:
@@ -184,9 +184,8 @@ def change(**changes: int) -> TrainingConfig:
     [
         (PRESETS["paper"], 2, "2 processes can't share the generator's batch of 1 evenly. .* divides it: 1"),
         (PRESETS["default"], 3, "the converter's batch of 64 evenly. .* divides it: 1, 2, 4, 8, 16, 32, 64"),
-        (change(converter_batch=3), 2, "the batch of the converter beside the generator of 3"),
         (change(converted=3), 2, "the converted landmarks of a step of 3"),
-        (change(batch=3, converter_batch=3), 3, "the converter's batch of 64"),
+        (change(batch=3), 3, "the converter's batch of 64"),
     ],
 )
 def test_processes_that_can_not_share_a_batch_are_refused(config: TrainingConfig, count: int, words: str) -> None:

@@ -1,6 +1,8 @@
 """What Theta is held to in a step, and D: which pictures each term sees, and where its gradient goes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,14 +13,24 @@ from shared.landmarks import IBUG68
 from tests.trainer.tiny_training import CPU, GENERATOR, make_detector, make_frames
 from trainer.config import GeneratorTraining
 from trainer.loops.distributed import SINGLE_PROCESS, DistributedContext
-from trainer.losses.generator import GUIDED_ROWS, RAMP_STEPS, Conditioning, GeneratorLosses
+from trainer.losses.generator import (
+    DETAIL_WEIGHT,
+    GUIDED_ROWS,
+    RAMP_STEPS,
+    Conditioning,
+    GeneratorLosses,
+    GuidanceDetector,
+)
+from trainer.losses.landmark_guidance import LandmarkGuidance
 from trainer.losses.masks import COUNT, weigh_pixels
 from trainer.losses.terms import l2i
 from trainer.networks.discriminator import PatchDiscriminator
 from trainer.sampling.batches import BatchPlan, TrainingBatch, draw_batch
 
+MODELS = Path(__file__).parents[3] / "models"
 FRAMES = make_frames()
-BATCH = draw_batch(FRAMES, BatchPlan(3, 0.0, 1, 0.0, 64), seed=0, step=0)
+ACTED = draw_batch(FRAMES, BatchPlan(3, 0.0, 2, 1, 0.0, 64), seed=0, step=0)
+BATCH = replace(ACTED, acted=ACTED.acted[:0])
 
 
 @pytest.fixture(autouse=True)
@@ -43,10 +55,11 @@ def make_discriminator(config: GeneratorTraining) -> PatchDiscriminator:
     return PatchDiscriminator(config.discriminator, COUNT)
 
 
-def test_converted_landmarks_stand_behind_the_batchs_own() -> None:
+def test_acted_and_converted_landmarks_stand_behind_the_batchs_own() -> None:
     losses = make_losses(i2l=0)
-    given = losses.condition(BATCH, BATCH.sources)
-    assert torch.equal(given.landmarks, torch.cat([BATCH.landmarks, BATCH.sources]))
+    given = losses.condition(ACTED, BATCH.sources)
+    assert torch.equal(given.landmarks, torch.cat([BATCH.landmarks, ACTED.acted, BATCH.sources]))
+    assert given.acted == 2
     assert torch.equal(losses.condition(BATCH, None).landmarks, BATCH.landmarks)
 
 
@@ -78,8 +91,25 @@ def test_omega_reads_the_first_pictures_from_its_step_on_and_is_not_trained() ->
     assert made.grad is not None
     assert all(row.any() for row in made.grad[:GUIDED_ROWS])
     assert not made.grad[GUIDED_ROWS:].any()
-    assert losses.detector is not None
+    assert isinstance(losses.detector, GuidanceDetector)
     assert all(value.grad is None for value in losses.detector.omega.parameters())
+
+
+def test_the_mesh_looks_at_acted_faces_alone_and_at_features_most() -> None:
+    config = GENERATOR.model_copy(update={"l2i": 0, "gradient": 0, "sharpness": 0, "i2l": 1.0, "detector": "mesh"})
+    mesh = LandmarkGuidance(MODELS / "mesh", IBUG68)
+    losses = GeneratorLosses(config, IBUG68, mesh, CPU, SINGLE_PROCESS)
+    assert losses.acted == GUIDED_ROWS
+    given = losses.condition(ACTED, ACTED.sources)
+    made = torch.cat([BATCH.pictures, BATCH.pictures]).requires_grad_()
+    loss, terms = losses.reconstruction(made, given, step=2)
+    squared = (mesh(made[3:5], ACTED.acted).detach() - ACTED.acted).square().sum(dim=2)
+    weights = torch.ones(68)
+    weights[17:27] = weights[36:] = DETAIL_WEIGHT
+    assert terms["i2l"].item() == pytest.approx((squared * weights).sum(dim=1).sqrt().mean().item(), rel=1e-4)
+    loss.backward()
+    assert made.grad is not None
+    assert [bool(row.any()) for row in made.grad] == [False] * 3 + [True] * 2 + [False]
 
 
 class Recording(nn.Module):

@@ -18,7 +18,7 @@ from trainer.sampling.batches import (
     prefetch_batches,
 )
 
-PLAN = BatchPlan(rows=8, rare=0.5, foreign=2, noise=0.01, window=64)
+PLAN = BatchPlan(rows=8, rare=0.5, acted=2, foreign=2, noise=0.01, window=64)
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,8 @@ def test_a_batch_is_of_frames_and_their_own_landmarks(frames: TargetFrames) -> N
     for points, picture in zip(batch.landmarks, batch.pictures, strict=True):
         (index,) = torch.nonzero((frames.landmarks == points).all(dim=2).all(dim=1)).flatten().tolist()
         assert torch.equal(picture, torch.from_numpy(to_network(frames.crops[index]))[0])
+    assert batch.acted.shape == (2, 68, 2)
+    assert not torch.equal(batch.acted, batch.landmarks[:2])
     for source in batch.sources:
         assert (frames.foreign == source).all(dim=2).all(dim=1).any()
     assert batch.jitter.std().item() == pytest.approx(0.01, rel=0.1)
@@ -106,7 +108,7 @@ def test_what_the_target_seldom_did_is_drawn_more_often() -> None:
     assert weights[39] > 1.3 * weights[0]  # other measures are the same in all
 
     def count_open(rare: float) -> int:
-        batch = draw_batch(frames, BatchPlan(2000, rare, 0, 0.0, 2), 0, 0)
+        batch = draw_batch(frames, BatchPlan(2000, rare, 0, 0, 0.0, 2), 0, 0)
         return int((batch.landmarks == landmarks[39]).all(dim=2).all(dim=1).sum())
 
     assert count_open(0.0) == pytest.approx(100, rel=0.3)
