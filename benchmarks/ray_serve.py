@@ -29,13 +29,19 @@ START_SECONDS = 120.0
 
 
 @contextmanager
-def start(words: Sequence[str]) -> Iterator[tuple[str, int]]:
+def start(words: Sequence[str], threads: int = 1) -> Iterator[tuple[str, int]]:
     """Its address and its process, ready."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory() as jobs, tempfile.TemporaryFile() as log:
-        chosen = {"JOBS_DIR": jobs, "THREADS": 1, "DEADLINE_SECONDS": 60, "QUEUE_SIZE": 64, "LOG_LEVEL": "warning"}
+        chosen = {
+            "JOBS_DIR": jobs,
+            "THREADS": threads,
+            "DEADLINE_SECONDS": 60,
+            "QUEUE_SIZE": 64,
+            "LOG_LEVEL": "warning",
+        }
         environment = os.environ | {f"LANDMARKGAN_{name}": str(value) for name, value in chosen.items()}
         command = [sys.executable, "-m", *words, "--port", str(port)]
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
@@ -90,14 +96,14 @@ def find_replicas(pid: int) -> set[int]:
 
 
 class Load:
-    """`CLIENTS` that ask one after another, until told to end; what each request took and was answered."""
+    """Clients that ask one after another, until told to end; what each request took and was answered."""
 
-    def __init__(self, address: str, order: dict[str, object]) -> None:
+    def __init__(self, address: str, order: dict[str, object], clients: int = CLIENTS) -> None:
         self.address, self.order = address, order
         self.spent: list[float] = []
         self.statuses: list[int] = []
         self._ended = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(CLIENTS)]
+        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
 
     def __enter__(self) -> "Load":
         for thread in self._threads:
