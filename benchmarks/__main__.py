@@ -2,8 +2,8 @@
 
 Both releases run at once, each with its own bundles, and are asked in turns, so that a busy moment meets both. Networks
 run in ONNX Runtime on the CPU as the service sets them up; endpoints are asked over real HTTP on the loopback, one
-request after another. CPU times are of all threads of the process that answers. An idle machine gives the best figures;
-ratios hold on a busy one too.
+request after another. CPU times are of all threads of the process that answers. The pages are measured in a browser,
+where there is a Chromium. An idle machine gives the best figures; ratios hold on a busy one too.
 """
 
 import argparse
@@ -20,9 +20,11 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
+from PIL import Image
 
+from benchmarks.browser import MISSING, find_chromium
 from benchmarks.checkouts import HERE, Checkout, check_out, find_release_before, start_checkout
-from benchmarks.stream import draw_frames, encode_frames
+from benchmarks.stream import draw_frames, encode_frames, write_clip
 from service.inference.network import OnnxNetwork
 from shared.bundle import OnnxFile, TensorSpec
 from shared.pixels import PIXEL_RANGE
@@ -32,6 +34,7 @@ Kind = Literal["wall", "cpu"]
 ROUNDS = 5
 WARM_UP = 3
 AUTHORS_POINTS, AUTHORS_SIZE = 68, 256
+SCANNED, SCAN_SIZE = 50, (400, 300)  # frames of the clip that a training's scan goes through, and their pixels
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,18 @@ def list_rows(now: Checkout, before: Checkout | None) -> list[Row]:
         compare("/synthesize, ms", "/synthesize"),
         compare("/reenact, 256x256, ms", "/reenact"),
         Row("/stream, 640x480, frames a second", *(float(np.mean(each.stream)) for each in both)),
+        compare("/stream, arrival to answer, ms", "/stream"),
+        compare("/stream, CPU a frame, ms", "/stream", "cpu"),
+        Row(
+            "training's scan, 400x300, frames a second",
+            *(1000 * SCANNED / summarise(each, "scan", "wall") for each in both),
+        ),
         compare("CPU of the generator, ms", "generator", "cpu"),
         compare("CPU of /synthesize, ms", "/synthesize", "cpu"),
         compare_to_generator("/synthesize over the generator", "/synthesize", "wall"),
         compare_to_generator("CPU of /synthesize over the generator's", "/synthesize", "cpu"),
+        Row("editor, pointer to painted picture, ms", *(summarise_pointer(each) for each in both)),
+        Row("/live beside a camera, pictures a second", *(each.live for each in both)),
     ]
 
 
@@ -87,6 +98,11 @@ def summarise(checkout: Checkout, row: str, kind: Kind) -> float:
     """A row's median time, or the median of its rounds' CPU times a call."""
     samples = checkout.wall if kind == "wall" else checkout.cpu
     return float(np.median(samples[row]))
+
+
+def summarise_pointer(checkout: Checkout) -> float | None:
+    """None where there was no browser."""
+    return summarise(checkout, "pointer", "wall") if checkout.wall["pointer"] else None
 
 
 def time_authors(runs: int, threads: int) -> float | None:
@@ -128,6 +144,13 @@ def time_authors(runs: int, threads: int) -> float | None:
     return float(np.median(spent[WARM_UP:]))
 
 
+def write_media(folder: Path, frames: Sequence[bytes], drawn: Sequence[Image.Image]) -> None:
+    """What `benchmarks.networks` reads: the frames, and a clip of them for the scan."""
+    for number, frame in enumerate(frames):
+        (folder / f"{number:03}.jpg").write_bytes(frame)
+    write_clip(folder / "clip.mp4", [frame.resize(SCAN_SIZE) for frame in drawn], SCANNED)
+
+
 def name_processor() -> str:
     """The CPU's name, as far as the system tells."""
     try:
@@ -157,17 +180,23 @@ def main() -> int:
     print(
         f"beside {before}" if before else "There is no tag before this revision: --before REVISION compares with one."
     )
-    frames = encode_frames(draw_frames(reference))
+    drawn = draw_frames(reference)
+    frames = encode_frames(drawn)
+    chromium = find_chromium()
+    if chromium is None:
+        print(f"The pages are left out. {MISSING}")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="frames-")))
-        for number, frame in enumerate(frames):
-            (folder / f"{number:03}.jpg").write_bytes(frame)
+        write_media(folder, frames, drawn)
         codes = [HERE, *([stack.enter_context(check_out(before))] if before else [])]
         started = [stack.enter_context(start_checkout(code, options.target, options.threads, folder)) for code in codes]
         for number in range(ROUNDS):
             for checkout in started[:: 1 if number % 2 else -1]:
                 checkout.time_networks(options.runs // ROUNDS)
                 checkout.time_endpoints(options.runs // ROUNDS, frames)
+        if chromium is not None:
+            for checkout in started:
+                checkout.time_pages(chromium, frames)
         rows = list_rows(started[0], started[1] if before else None)
     rows.append(Row("generator of the authors' widths, ms", time_authors(options.runs, options.threads)))
     print(f"load of the machine in the last minute {os.getloadavg()[0]:.1f}\n\n{format_table(rows, before)}")

@@ -13,12 +13,16 @@ from pathlib import Path
 from subprocess import PIPE
 from tempfile import TemporaryDirectory
 
+from benchmarks.editor import time_pointer
+from benchmarks.live import time_live
 from benchmarks.stream import time_stream
 from trainer.evaluation.served_faces import ServedFaces, serve
 
 HERE = Path(__file__).parents[1]
 STREAM_SECONDS = 3.0
-IN_PROCESS = ("tracked", "fresh", "generator", "converter")
+PAGE_SECONDS = 10.0
+# Rows of `benchmarks.networks`, and how many of the others' calls make one of theirs.
+IN_PROCESS = {"tracked": 1, "fresh": 1, "generator": 1, "converter": 1, "scan": 10}
 
 
 def find_release_before() -> str | None:
@@ -51,7 +55,10 @@ def check_out(revision: str) -> Iterator[Path]:
 
 @dataclass
 class Checkout:
-    """One release, running. `wall` and `cpu` have each row's samples, in milliseconds; `stream` frames a second."""
+    """One release, running. `wall` and `cpu` have each row's samples, in milliseconds.
+
+    `stream` and `live` are frames a second of /stream and of the page /live.
+    """
 
     target: str
     served: ServedFaces
@@ -59,13 +66,14 @@ class Checkout:
     wall: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     cpu: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     stream: list[float] = field(default_factory=list)
+    live: float | None = None
 
     def time_networks(self, calls: int) -> None:
         """Add so many calls of each row of `benchmarks.networks`."""
         assert self.networks.stdin is not None
         assert self.networks.stdout is not None
-        for row in IN_PROCESS:
-            self.networks.stdin.write(json.dumps([row, calls]) + "\n")
+        for row, share in IN_PROCESS.items():
+            self.networks.stdin.write(json.dumps([row, max(1, calls // share)]) + "\n")
             self.networks.stdin.flush()
             spent, cpu = json.loads(self.networks.stdout.readline())
             self.wall[row] += spent
@@ -94,18 +102,31 @@ class Checkout:
                 ask()
                 self.wall[row].append((time.perf_counter() - started) * 1000)
             self.cpu[row].append((read_cpu(self.served.pid) - before) * 1000 / calls)
+        before = read_cpu(self.served.pid)
         figures = time_stream(str(client.base_url), self.target, frames, STREAM_SECONDS)
+        spent = 1000 * (read_cpu(self.served.pid) - before)
         self.stream.append(figures["frames a second"])
+        self.wall["/stream"].append(figures["arrival to answer"])
+        self.cpu["/stream"].append(spent / (figures["frames a second"] * STREAM_SECONDS))
+
+    def time_pages(self, chromium: str, frames: Sequence[bytes]) -> None:
+        """What the editor and /live reach in a browser, which shares the cores."""
+        address = str(self.served.client.base_url)
+        self.wall["pointer"] += time_pointer(chromium, address, PAGE_SECONDS)
+        self.live = time_live(chromium, address, self.target, frames, PAGE_SECONDS)
 
 
 @contextmanager
-def start_checkout(code: Path, target: str, threads: int, frames: Path) -> Iterator[Checkout]:
-    """A checkout's service and networks, on its own bundles; ended with the block."""
+def start_checkout(code: Path, target: str, threads: int, media: Path) -> Iterator[Checkout]:
+    """A checkout's service and networks, on its own bundles; ended with the block.
+
+    `media` is what `benchmarks.networks` reads.
+    """
     models = code / "models"
     command = [sys.executable, str(Path(__file__).with_name("networks.py"))]
-    command += [str(models), target, str(threads), str(frames)]
+    command += [str(models), target, str(threads), str(media)]
     # numpy's threads as the service has them, which says so before it imports numpy.
-    environment = os.environ | {"PYTHONPATH": str(code), "OPENBLAS_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(code), "OPENBLAS_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
     with ExitStack() as stack:
         served = stack.enter_context(serve(models, threads, code=code))
         networks = stack.enter_context(

@@ -47,6 +47,19 @@ def drag_around(page: Page, seconds: float) -> list[float]:
     return latencies
 
 
+def time_pointer(chromium: str, address: str, seconds: float) -> list[float]:
+    """`drag_around` in the editor of this service, in a browser of its own."""
+    with sync_playwright() as playwright:
+        browser = launch_chromium(playwright, chromium)
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        page.goto(address)
+        drag_around(page, seconds=1)  # warms the networks and the browser
+        page.reload()
+        latencies = drag_around(page, seconds)
+        browser.close()
+    return latencies
+
+
 def main() -> int:
     """Print the figures. Returns the exit status: 1 where there is no browser."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.editor", description=__doc__)
@@ -57,14 +70,8 @@ def main() -> int:
     if chromium is None:
         print(MISSING, file=sys.stderr)
         return 1
-    with serve(options.models) as served, sync_playwright() as playwright:
-        browser = launch_chromium(playwright, chromium)
-        page = browser.new_page(viewport={"width": 1440, "height": 1000})
-        page.goto(str(served.client.base_url))
-        drag_around(page, seconds=1)  # warms the networks and the browser
-        page.reload()
-        latencies = drag_around(page, options.seconds)
-        browser.close()
+    with serve(options.models) as served:
+        latencies = time_pointer(chromium, str(served.client.base_url), options.seconds)
     median, p95 = np.percentile(latencies, (50, 95))
     print(f"pointer to picture: median {median:.0f} ms, 95th percentile {p95:.0f} ms, {len(latencies)} pictures")
     print(f"{len(latencies) / options.seconds:.1f} pictures a second")

@@ -1,8 +1,9 @@
-"""``python networks.py MODELS TARGET THREADS FRAMES``: networks of one checkout, timed whenever standard input says so.
+"""``python networks.py MODELS TARGET THREADS MEDIA``: networks of one checkout, timed whenever standard input says so.
 
-Run as a script with that checkout as PYTHONPATH, so that this file's code times another release's. FRAMES is a folder
-of pictures. Each line in is JSON, ``[row, calls]``; each line out is JSON, ``[[milliseconds, …], CPU milliseconds a
-call]``. Nothing of `benchmarks` is imported here: the other release has its own.
+Run as a script with that checkout as PYTHONPATH, so that this file's code times another release's. MEDIA is a folder of
+frames, ``*.jpg``, and a clip for the training's scan, ``clip.mp4``. Each line in is JSON, ``[row, calls]``; each line
+out is JSON, ``[[milliseconds, …], CPU milliseconds a call]``. Nothing of `benchmarks` is imported here: the other
+release has its own.
 """
 
 import json
@@ -18,16 +19,18 @@ from PIL import Image
 from service.inference.bundles import BundleFolder
 from shared.detectors import load_detector
 from shared.detectors.tracker import FaceTracker
+from trainer.data.scan import scan_source
+from trainer.data.sources import VideoSource
 
 SETTLING = 3  # calls before the first that count
 
 
-def load_rows(models: Path, target_id: str, threads: int, frames: Path) -> dict[str, Callable[[], object]]:
+def load_rows(models: Path, target_id: str, threads: int, media: Path) -> dict[str, Callable[[], object]]:
     """Row -> one call of it."""
     target = BundleFolder(models, "cpu", threads).scan().targets[target_id]
     neutral = np.array(target.manifest.neutral, np.float32)[None]  # (1, N, 2)
     detector = load_detector("mesh", models, threads)
-    pictures = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(frames.iterdir())]
+    pictures = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(media.glob("*.jpg"))]
     portrait = np.asarray(Image.open(models / target_id / target.manifest.reference.file).convert("RGB"))
     tracker, film = FaceTracker(detector), cycle(pictures)
     return {
@@ -35,13 +38,14 @@ def load_rows(models: Path, target_id: str, threads: int, frames: Path) -> dict[
         "fresh": lambda: detector.detect(portrait),
         "generator": lambda: target.tl2f.run(neutral),
         "converter": lambda: target.converter.run(neutral),
+        "scan": lambda: scan_source(VideoSource([media / "clip.mp4"]), detector, "scan"),
     }
 
 
 def main() -> int:
     """Answer until standard input ends."""
-    models, target_id, threads, frames = sys.argv[1:]
-    rows = load_rows(Path(models), target_id, int(threads), Path(frames))
+    models, target_id, threads, media = sys.argv[1:]
+    rows = load_rows(Path(models), target_id, int(threads), Path(media))
     for call in rows.values():
         for _ in range(SETTLING):
             call()

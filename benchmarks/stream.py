@@ -118,7 +118,8 @@ def write_clip(path: Path, frames: Sequence[Image.Image], count: int) -> None:
     """So many frames in a row, at 25 a second."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.width, stream.height = frames[0].size
+        stream.pix_fmt = "yuv420p"
         for _, frame in zip(range(count), cycle(frames), strict=False):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(frame), format="rgb24")))
         container.mux(stream.encode())

@@ -6,7 +6,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from benchmarks import checkouts
-from benchmarks.__main__ import Row, format_table, list_rows
+from benchmarks.__main__ import Row, format_table, list_rows, write_media
+from benchmarks.browser import find_chromium
 from benchmarks.checkouts import HERE, check_out, read_cpu, start_checkout
 from benchmarks.stream import draw_frames, encode_frames
 
@@ -21,17 +22,23 @@ def test_a_revision_is_there_for_as_long_as_it_is_needed() -> None:
 
 def test_every_row_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkouts, "STREAM_SECONDS", 0.5)
-    frames = encode_frames(draw_frames(HERE / "models" / "franck" / "reference.jpg"))
+    monkeypatch.setattr(checkouts, "PAGE_SECONDS", 2)
+    drawn = draw_frames(HERE / "models" / "franck" / "reference.jpg")
+    frames = encode_frames(drawn)
+    chromium = find_chromium()
     with TemporaryDirectory() as folder:
-        for number, frame in enumerate(frames[:3]):
-            (Path(folder) / f"{number}.jpg").write_bytes(frame)
+        write_media(Path(folder), frames[:3], drawn)
         with start_checkout(HERE, "franck", 2, Path(folder)) as checkout:
             checkout.time_networks(2)
             checkout.time_endpoints(2, frames)
+            if chromium:
+                checkout.time_pages(chromium, frames)
             assert read_cpu(checkout.served.pid) > 0
     rows = {row.name: row for row in list_rows(checkout, None)}
-    assert len(rows) == 11
-    assert all(row.now is not None and row.now > 0 and row.before is None for row in rows.values())
+    pages = ["editor, pointer to painted picture, ms", "/live beside a camera, pictures a second"]
+    assert len(rows) == 16
+    assert all(row.before is None for row in rows.values())
+    assert all(row.now is not None and row.now > 0 for name, row in rows.items() if chromium or name not in pages)
     ratio = rows["/synthesize, ms"].now / rows["generator, ms"].now
     assert rows["/synthesize over the generator"].now == pytest.approx(ratio)
 
