@@ -133,6 +133,15 @@ def test_a_clip_without_a_face_is_a_failure_in_words(page: Page, clips: Path) ->
     expect(page.locator(".download")).to_be_hidden()
 
 
+def test_what_is_no_video_is_not_sent_and_goes_away(page: Page, clips: Path) -> None:
+    choose(page, clips / "text.mp4")
+    page.click("#make")
+    expect(page.locator(".job .state")).to_have_text("Not sent.", timeout=30_000)
+    expect(page.locator(".job .message")).to_contain_text("format")
+    page.locator(".job").get_by_role("button", name="Remove").click()
+    expect(page.locator(".job")).to_have_count(0)
+
+
 def test_a_job_that_is_gone_is_told(page: Page) -> None:
     page.goto(f"/video#{'0' * 32}")
     expect(page.locator(".message >> nth=1")).to_contain_text("There is no job of this id")

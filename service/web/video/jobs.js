@@ -70,6 +70,7 @@ export class JobCard {
     } catch (error) {
       if (this.#gone) return;
       this.#setState("Not sent.");
+      this.cancel.textContent = "Remove";
       this.message.textContent = tell(error);
       this.progress.hidden = true;
     }
