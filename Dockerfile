@@ -6,14 +6,21 @@ RUN python3 -c 'import ensurepip' || { apt-get update && apt-get install -y --no
 RUN python3 -m venv /opt/venv
 ARG ONNXRUNTIME=cpu
 ARG PIP_FIND_LINKS=
+ENV PIP_NO_CACHE_DIR=1
 WORKDIR /app
-COPY pyproject.toml constraints.txt LICENSE NOTICE ./
-RUN /opt/venv/bin/pip install --no-cache-dir -c constraints.txt ".[$ONNXRUNTIME,service]" \
-    && /opt/venv/bin/pip uninstall -y --quiet landmarkgan pip setuptools
+COPY pyproject.toml shared/__init__.py ./
+COPY requirements requirements
+RUN requirements/install.sh /opt/venv/bin/python $ONNXRUNTIME service \
+    && /opt/venv/bin/pip uninstall -y --quiet pip setuptools
 # What the wheels bring beside what runs here: their tests, ONNX Runtime's library for C and its tools for training.
 RUN cd /opt/venv/lib/python3*/site-packages && find . -type d -name tests -prune -exec rm -rf {} + \
     && rm -rf onnxruntime/capi/libonnxruntime.so* onnxruntime/transformers onnxruntime/quantization onnxruntime/tools \
     && find . -name '*.py[ix]' -delete -o -name '*.pxd' -delete -o -name '*.[ah]' -delete
+# The CycloneDX SBOM of what is installed, by a tool that is not.
+RUN python3 -m venv /opt/sbom && requirements/install.sh /opt/sbom/bin/python sbom \
+    && sed -i "s/^dynamic = .*/$(sed -n 's/^__version__/version/p' __init__.py)/" pyproject.toml \
+    && /opt/sbom/bin/cyclonedx-py environment /opt/venv/bin/python --pyproject pyproject.toml --output-reproducible \
+        -o /opt/venv/sbom.cdx.json
 
 FROM ${BASE}
 COPY --from=build /opt/venv /opt/venv

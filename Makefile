@@ -6,6 +6,8 @@ ONNXRUNTIME ?= cpu
 VENV := .venv$(if $(filter gpu,$(ONNXRUNTIME)),-gpu)
 RUN := $(VENV)/bin/python
 comma := ,
+# HASHES=no installs by version alone, where pip's index has builds of its own: PyTorch's for another GPU, a mirror's.
+HASHES ?= yes
 # The pages need no Node.js to be served; where it is there, their types are checked.
 ifneq ($(shell command -v npm 2>/dev/null),)
 NODE_MODULES := node_modules/.installed
@@ -16,7 +18,7 @@ TYPE_CHECK_PAGES := echo "There is no Node.js (npm) here: the types of service/w
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve serve-ray test lint data train train-ray train-many train-detector evaluate figures study c2pa-test-cert bench screenshots images clean
+.PHONY: help serve serve-ray test lint data train train-ray train-many train-detector evaluate figures study c2pa-test-cert bench screenshots images release lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -85,14 +87,22 @@ screenshots: $(VENV)/.has-service+trainer+dev ## Take the README's pictures of t
 images: ## Build the images of service and trainer, with Docker, Podman or no engine [ONNXRUNTIME=gpu] [BASE=image]
 	@ONNXRUNTIME='$(ONNXRUNTIME)' BASE='$(BASE)' docker/images.sh
 
+release: $(VENV)/.has-service ## Wheel, images, SBOMs and the hashes of all, in dist/ [KEY=ssh-key] [IMAGES=no] [ONNXRUNTIME=gpu]
+	@ONNXRUNTIME='$(ONNXRUNTIME)' BASE='$(BASE)' KEY='$(abspath $(KEY))' IMAGES='$(IMAGES)' docker/release.sh $(abspath $(RUN))
+
+lock: $(VENV)/.has-lock ## Write requirements/, the hashes of all that is installed, from pyproject.toml and constraints.txt
+	@$(RUN) requirements/lock.py
+
 clean: ## Remove the environments and caches; data/, runs/ and models/ stay
-	@rm -rf .venv .venv-gpu node_modules .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+	@rm -rf .venv .venv-gpu node_modules .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp for each set of extras, newer than the two files that decide what is installed: a second run installs nothing.
-$(VENV)/.has-%: pyproject.toml constraints.txt | $(VENV)/.made
+# pip then finds all there; it adds the checkout, and CUDA's libraries where torch is a build that wants them.
+$(VENV)/.has-%: pyproject.toml constraints.txt $(wildcard requirements/*) | $(VENV)/.made
 	@echo "Installing $(ONNXRUNTIME) $(subst +, ,$*) into $(VENV), once ..."
-	@$(RUN) -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(ONNXRUNTIME),$(subst +,$(comma),$*)]'
+	@$(if $(filter no,$(HASHES)),,requirements/install.sh $(abspath $(RUN)) build $(ONNXRUNTIME) $(subst +, ,$*))
+	@$(RUN) -m pip install -q --disable-pip-version-check $(if $(filter no,$(HASHES)),,--no-build-isolation) -c constraints.txt -e '.[$(ONNXRUNTIME),$(subst +,$(comma),$*)]'
 	@touch $@
 
 node_modules/.installed: package.json package-lock.json

@@ -6,10 +6,17 @@ RUN python3 -c 'import ensurepip' || { apt-get update && apt-get install -y --no
 RUN python3 -m venv /opt/venv
 ARG ONNXRUNTIME=cpu
 ARG PIP_FIND_LINKS=
+ENV PIP_NO_CACHE_DIR=1
 WORKDIR /app
-COPY pyproject.toml constraints.txt LICENSE NOTICE ./
-RUN /opt/venv/bin/pip install --no-cache-dir -c constraints.txt ".[$ONNXRUNTIME,trainer]" \
-    && /opt/venv/bin/pip uninstall -y --quiet landmarkgan
+COPY pyproject.toml constraints.txt shared/__init__.py ./
+COPY requirements requirements
+# The second pip brings CUDA's libraries, where torch is a build that wants them.
+RUN requirements/install.sh /opt/venv/bin/python $ONNXRUNTIME trainer \
+    && /opt/venv/bin/pip install -q -c constraints.txt torch
+RUN python3 -m venv /opt/sbom && requirements/install.sh /opt/sbom/bin/python sbom \
+    && sed -i "s/^dynamic = .*/$(sed -n 's/^__version__/version/p' __init__.py)/" pyproject.toml \
+    && /opt/sbom/bin/cyclonedx-py environment /opt/venv/bin/python --pyproject pyproject.toml --output-reproducible \
+        -o /opt/venv/sbom.cdx.json
 
 FROM ${BASE}
 RUN apt-get update && apt-get install -y --no-install-recommends npm && rm -rf /var/lib/apt/lists/* /var/cache/apt/*

@@ -11,12 +11,14 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from pathlib import Path
 
 import httpx
 import pytest
 from running_service import run_service
 
+from service import __version__
 from service.settings import Settings
 from shared.bundle import load_bundle
 
@@ -144,6 +146,16 @@ def test_the_trainer_makes_a_bundle(image: Image, tmp_path: Path) -> None:
     run = load_bundle(folders["models"] / "me-quick").manifest.run
     assert run is not None
     assert run.steps == run.planned == 20
+
+
+@pytest.mark.parametrize("image", MOST_BYTES, indirect=True)
+def test_the_sbom_beside_it_names_what_is_installed(image: Image, request: pytest.FixtureRequest) -> None:
+    beside = ROOT / f"dist/{request.node.callspec.params['image']}.cdx.json"
+    bom = json.loads(beside.read_text())
+    assert (bom["bomFormat"], bom["metadata"]["component"]["version"]) == ("CycloneDX", __version__)
+    (site,) = image.root.glob("opt/venv/lib/python3*/site-packages")
+    installed = {found.metadata["Name"]: found.version for found in distributions(path=[str(site)])}
+    assert {each["name"]: each["version"] for each in bom["components"]} == installed
 
 
 @pytest.mark.parametrize("image", MOST_BYTES, indirect=True)

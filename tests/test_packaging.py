@@ -183,9 +183,11 @@ def test_make_study_names_what_the_command_knows() -> None:
 
 def test_serving_installs_no_trainer_extra() -> None:
     plan = plan_make("--always-make", "serve")
+    assert re.search(r"requirements/install\.sh \S+/\.venv/bin/python build cpu service$", plan, re.MULTILINE)
     install = next(line for line in plan.splitlines() if "pip install" in line)
     assert "-c constraints.txt" in install
     assert "'.[cpu,service]'" in install
+    assert "install.sh" not in plan_make("--always-make", "serve", "HASHES=no")
     assert ".venv-gpu/bin/python -m service" in plan_make("serve", "ONNXRUNTIME=gpu")
 
 

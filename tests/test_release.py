@@ -1,4 +1,4 @@
-"""The wheel as somebody installs it who has no checkout: its commands, its pages and its bundle, in an empty folder."""
+"""A release, and its wheel as somebody installs it who has no checkout: commands, pages, bundle, in an empty folder."""
 
 from __future__ import annotations
 
@@ -21,25 +21,59 @@ from shared.bundle import load_bundle
 
 ROOT = Path(__file__).parents[1]
 FILES = ("pyproject.toml", "LICENSE", "NOTICE")
-FOLDERS = ("shared", "service", "trainer", "models/franck", "models/mesh")
+FOLDERS = ("docker", "shared", "service", "trainer", "models/franck", "models/mesh")
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from the sources alone and unpacked as `pip install` does, without what it depends on."""
-    folder = tmp_path_factory.mktemp("wheel")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make release` leaves of a checkout with the sources alone: its dist/, with a key beside it."""
+    folder = tmp_path_factory.mktemp("release")
     sources = folder / "sources"
     for name in FOLDERS:
         shutil.copytree(ROOT / name, sources / name, symlinks=True)
     for name in FILES:
         shutil.copy(ROOT / name, sources)
-    pip = [sys.executable, "-m", "pip", "--quiet"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, sources], check=True)
-    (wheel,) = folder.glob("*.whl")
-    subprocess.run(
-        [*pip, "install", "--no-deps", "--no-index", "--no-compile", "--target", folder / "site", wheel], check=True
-    )
-    return folder / "site"
+    git = ["git", "-C", sources, "-c", "user.name=test", "-c", "user.email=test@example.org"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "release"]):
+        subprocess.run([*git, *words], check=True)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"], check=True)
+    environment = os.environ | {"KEY": str(folder / "key"), "IMAGES": "no"}
+    subprocess.run([sources / "docker/release.sh", sys.executable], env=environment, check=True)
+    return sources / "dist"
+
+
+@pytest.fixture(scope="module")
+def site(release: Path) -> Path:
+    """The wheel, installed without what it depends on."""
+    (wheel,) = release.glob("*.whl")
+    site = release.parents[1] / "site"
+    pip = [sys.executable, "-m", "pip", "-q", "install", "--no-deps", "--no-index", "--no-compile"]
+    subprocess.run([*pip, "--target", site, wheel], check=True)
+    return site
+
+
+def test_a_release_is_hashed_and_signed(release: Path) -> None:
+    names = {f"landmarkgan-{__version__}-py3-none-any.whl", f"landmarkgan-{__version__}.tar.gz"}
+    assert {path.name for path in release.iterdir()} == names | {"SHA256SUMS", "SHA256SUMS.sig"}
+    subprocess.run(["sha256sum", "--strict", "--quiet", "-c", "SHA256SUMS"], cwd=release, check=True)
+    sums = (release / "SHA256SUMS").read_bytes()
+    assert {line.split()[1] for line in sums.decode().splitlines()} == names
+    allowed = release.parents[1] / "allowed_signers"
+    allowed.write_text(f"release {(release.parents[1] / 'key.pub').read_text()}")
+    words = ["-Y", "verify", "-f", allowed, "-I", "release", "-n", "landmarkgan", "-s", release / "SHA256SUMS.sig"]
+    for text, status in ((sums, 0), (sums.replace(b"a", b"b"), 255)):
+        verify = subprocess.run(["ssh-keygen", *words], input=text, capture_output=True, check=False)
+        assert verify.returncode == status
+
+
+def test_a_release_is_of_what_is_committed(release: Path) -> None:
+    with (release.parent / "NOTICE").open("a") as file:
+        file.write("changed\n")
+    script = [release.parent / "docker/release.sh", sys.executable]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "what is committed" in done.stderr
+    assert (release / "SHA256SUMS").is_file()
 
 
 def start(site: Path, folder: Path, *words: str) -> subprocess.Popen[str]:
