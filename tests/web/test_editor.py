@@ -149,6 +149,25 @@ def test_turning_the_head_leaves_the_face_in_its_place(page: Page) -> None:
     np.testing.assert_allclose(read_points(page), before, atol=0.004)
 
 
+@pytest.mark.parametrize("target", ["franck", "cap"])
+def test_a_small_face_does_one_thing(page: Page, target: str) -> None:
+    """What it does is what its slider says; the others stay where they are on the neutral face."""
+    open_editor(page, target)
+    page.click("[data-preset=eyes_closed]")
+    for slider in ("yaw", "pitch", "roll", "mouth_open", "smile", "pout", "brows_up"):
+        expect(page.locator(f"output[for=slider-{slider}]")).to_have_text(re.compile(r"^[0-4](°| %)"))
+    for eye in ("right", "left"):
+        expect(page.locator(f"output[for=slider-{eye}_eye_open]")).to_have_text(re.compile(r"^(\d\d|100) % closed"))
+    for preset in ("smile", "open_mouth", "pout"):
+        page.click(f"[data-preset={preset}]")
+        for slider in ("yaw", "pitch", "roll", "brows_up"):
+            expect(page.locator(f"output[for=slider-{slider}]")).to_have_text(re.compile(r"^[0-4](°| %)"))
+    for preset, slider in (("look_left", "yaw"), ("look_down", "pitch"), ("tilt_right", "roll")):
+        page.click(f"[data-preset={preset}]")
+        words = page.inner_text(f"[data-preset={preset}]").split()[-1]
+        expect(page.locator(f"output[for=slider-{slider}]")).to_have_text(re.compile(rf"^\d+° {words}$"))
+
+
 def test_undo_and_redo_restore_the_points_to_the_bit(page: Page) -> None:
     open_editor(page)
     states = [read_points(page)]
