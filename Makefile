@@ -54,8 +54,8 @@ train: $(VENV)/.has-trainer ## Train a target: TARGET=name [VIDEO=… | PHOTOS=d
 		$(if $(TARGET),--target '$(TARGET)') $(if $(VIDEO),--video $(VIDEO)) \
 		$(if $(PHOTOS),--photos '$(PHOTOS)') $(if $(CELEBV),--celebv '$(CELEBV)') $(if $(QUICK),--quick) $(ARGS)
 
-train-ray: $(VENV)/.has-trainer+scale ## The same with WORKERS=2 under Ray Train: TARGET=name [VIDEO=… | PHOTOS=dir] [QUICK=1] [ARGS=…]
-	@$(RUN) -m trainer train-ray $(if $(WORKERS),--workers '$(WORKERS)') \
+train-ray: $(VENV)/.has-trainer+scale ## The same with WORKERS=2 under Ray Train: TARGET=name [VIDEO=… | PHOTOS=dir | STORE=s3://…] [QUICK=1] [ARGS=…]
+	@$(RUN) -m trainer train-ray $(if $(WORKERS),--workers '$(WORKERS)') $(if $(STORE),--store '$(STORE)') \
 		$(if $(TARGET),--target '$(TARGET)') $(if $(VIDEO),--video $(VIDEO)) \
 		$(if $(PHOTOS),--photos '$(PHOTOS)') $(if $(CELEBV),--celebv '$(CELEBV)') $(if $(QUICK),--quick) $(ARGS)
 

@@ -35,7 +35,7 @@ class Store:
         self.url = url.rstrip("/")
 
     def list_files(self, folder: str = "") -> dict[str, str]:
-        """Every file under a folder of the store: its name and what changes whenever it is written."""
+        """Every file under a folder of the store: its name and what changes whenever it is written. No hidden ones."""
         try:
             self._files.invalidate_cache()
             found = self._files.find(self._place(folder), detail=True)
@@ -44,7 +44,8 @@ class Store:
         except Exception as error:  # each kind of store raises its own
             raise StoreError(f"{self.url} can't be listed: {error}") from error
         length = len(self._root.rstrip("/")) + 1
-        return {path[length:]: _describe_version(info) for path, info in sorted(found.items())}
+        seen = {path: info for path, info in sorted(found.items()) if not path.rpartition("/")[2].startswith(".")}
+        return {path[length:]: _describe_version(info) for path, info in seen.items()}
 
     def fetch(self, name: str, path: Path) -> Path:
         """Copy a file of the store to `path`; several processes may fetch the same one."""
@@ -61,10 +62,13 @@ class Store:
         return path
 
     def put(self, path: Path, name: str) -> None:
-        """Copy a file to the store."""
+        """Copy a file to the store, beside its place and then there: nobody fetches half of it."""
+        place = PurePosixPath(name)
+        part = self._place(str(place.with_name(f".{place.name}.part")))
         try:
-            self._files.makedirs(self._place(str(PurePosixPath(name).parent)), exist_ok=True)
-            self._files.put_file(str(path), self._place(name))
+            self._files.makedirs(self._place(str(place.parent)), exist_ok=True)
+            self._files.put_file(str(path), part)
+            self._files.mv(part, self._place(name))
         except Exception as error:
             raise StoreError(f"{self.url}/{name} can't be written: {error}") from error
 

@@ -20,6 +20,9 @@ def add_train_ray(commands: Commands, add_training: Callable[[argparse.ArgumentP
     parser = commands.add_parser("train-ray", help="train a target with several workers under Ray Train")
     add_training(parser)
     add_workers(parser)
+    parser.add_argument(
+        "--store", metavar="URL", help="where data, runs and models are instead of in folders: s3://bucket/faces"
+    )
     parser.set_defaults(run=run_train_ray)
 
 

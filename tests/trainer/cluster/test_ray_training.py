@@ -79,6 +79,15 @@ def test_a_killed_worker_leaves_the_bundle_of_torchrun(tmp_path: Path) -> None:
     assert (ours.tl2f.sha256, ours.converter.sha256) == (theirs.tl2f.sha256, theirs.converter.sha256)
 
 
+def test_a_training_lives_in_a_store(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "store/data", "ada", film_points(24))
+    ray = command(tmp_path / "here", "train-ray", "--target", "ada", "--workers", "1", steps=2)
+    run(*ray, "--store", f"file://{tmp_path}/store")
+    assert read_bundle(tmp_path / "store/models/ada-quick").run is not None
+    assert list((tmp_path / "store/runs").glob("ada-quick-*/*.pt"))
+    assert not (tmp_path / "here").exists()
+
+
 def test_eight_targets_of_which_one_is_damaged(tmp_path: Path) -> None:
     names = [f"person{number}" for number in range(8)]
     for number, name in enumerate(names[:-1]):
