@@ -1,90 +1,90 @@
 """``python -m benchmarks.capacity``: how long answers take under a load, measured and foretold, and what a load needs.
 
-The service has one core for each of its workers, and the clients have what is left. First each kind of request is asked
-for alone, one after another: these are its service times. The model is the queue M/G/k: arrivals at random moments
-(Poisson), service times drawn from those that were measured, one queue, `k` workers. It is played through, not solved
-(Kiefer and Wolfowitz 1955), so that it tells quantiles. Then the same load is sent, open loop: whoever is late does not
-hold up who comes next. What the model says beside what was measured is the error. At last, the machines for so many
-streams, from a frame's time on a core. Figures of GPUs are an estimate: no GPU was measured.
+The service has one core for each of its workers, and the clients have what is left. First each kind of request is
+asked for alone, one after another: these are its service times, and the service tells the stages they are spent in.
+The model is the queue M/G/k: arrivals at random moments (Poisson), service times drawn from those that were measured,
+one queue, `k` workers. It is played through, not solved (Kiefer and Wolfowitz 1955), so that it tells quantiles. Then
+the same load is sent, open loop: whoever is late does not hold up who comes next. What the model says beside what was
+measured is the error. At last, the machines for so many streams, from a frame's time on a core. Figures of GPUs are an
+estimate: no GPU was measured.
 """
 
 import argparse
 import asyncio
-import heapq
 import json
 import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import httpx
 import numpy as np
-from numpy.typing import NDArray
+from prometheus_client.parser import text_string_to_metric_families
 from websockets.asyncio.client import ClientConnection, connect
 
+from benchmarks.capacity_chart import draw_chart
+from benchmarks.queueing import SHARES, Quantiles, Row, Times, foretell
 from benchmarks.ray_serve import TARGET, start
 from benchmarks.stream import draw_frames, encode_frames
 from shared.bundle import read_bundle
 
-SHARES = {"synthesize": 0.5, "reenact": 0.2, "stream": 0.3}
-"""Of the requests; those of `stream` are frames of streams that are open."""
+ALONE, SOCKETS, SECONDS = 150, 8, 20.0
+SHOWN = 0.00005
+"""Seconds of a stage that is worth a word."""
 
-ALONE, SOCKETS, SECONDS, PLAYED = 150, 8, 20.0, 200_000
 LOADS = (0.3, 0.5, 0.7)
 """Of the workers' time that is busy."""
 
 FRAMES_PER_SECOND, BUSY = 25, 0.7
 """Of a stream, and how busy a core may be on the whole."""
 
-Times = NDArray[np.float64]
+CORE_PRICE, GPU_PRICE, GPU_SPEED = 0.04, 1.0, 40.0
+"""Assumed: prices of an hour in any currency, and how many cores' work on the networks a GPU does."""
+
+SLIGHT = 1e-9
+
 Ask = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
-class Quantiles:
-    """Of answer times, in milliseconds."""
+class Alone:
+    """Service times of one kind of request, and the stages of their mean; all in seconds."""
 
-    p50: float
-    p99: float
-
-    @classmethod
-    def of(cls, seconds: Sequence[float] | Times) -> "Quantiles":
-        """Of times in seconds."""
-        p50, p99 = 1000 * np.percentile(np.asarray(seconds), [50, 99])
-        return cls(float(p50), float(p99))
+    times: Times
+    stages: dict[str, float]
 
 
-def foretell(services: Mapping[str, Times], load: float, workers: int, seed: int = 0) -> tuple[float, Quantiles]:
-    """Requests a second at which the workers are busy for the share `load` of their time, and how long answers take."""
-    dice = np.random.default_rng(seed)
-    mean = sum(SHARES[name] * float(times.mean()) for name, times in services.items())
-    rate = load * workers / mean
-    arrivals = np.cumsum(dice.exponential(1 / rate, PLAYED))
-    kinds = dice.choice(len(SHARES), PLAYED, p=list(SHARES.values()))
-    drawn = np.stack([dice.choice(services[name], PLAYED) for name in SHARES])[kinds, np.arange(PLAYED)]
-    free = [0.0] * workers
-    spent = np.empty(PLAYED)
-    for number, (arrival, service) in enumerate(zip(arrivals.tolist(), drawn.tolist(), strict=True)):
-        ended = max(heapq.heappop(free), arrival) + service
-        heapq.heappush(free, ended)
-        spent[number] = ended - arrival
-    return rate, Quantiles.of(spent)
+async def read_stages(client: httpx.AsyncClient) -> dict[str, float]:
+    """Seconds that all requests so far spent in each stage, of all workers together."""
+    page = (await client.get("/metrics")).raise_for_status().text
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            if sample.name == "landmarkgan_stage_seconds_sum":
+                found[sample.labels["stage"]] = found.get(sample.labels["stage"], 0.0) + sample.value
+    return found
 
 
-async def ask_alone(asks: Mapping[str, Ask]) -> dict[str, Times]:
-    """Service times in seconds of each kind."""
+async def ask_alone(client: httpx.AsyncClient, asks: Mapping[str, Ask]) -> dict[str, Alone]:
+    """Service times of each kind; they are printed, with their stages."""
     found = {}
     for name, ask in asks.items():
         for _ in range(20):  # caches, and the generator's first batches
             await ask()
-        spent = []
+        spent, before = [], await read_stages(client)
         for _ in range(ALONE):
             started = time.perf_counter()
             await ask()
             spent.append(time.perf_counter() - started)
-        found[name] = np.array(spent)
+        stages = {
+            stage: (seconds - before.get(stage, 0.0)) / ALONE for stage, seconds in (await read_stages(client)).items()
+        }
+        found[name] = alone = Alone(np.array(spent), stages)
+        told = ", ".join(f"{stage} {1000 * part:.1f}" for stage, part in stages.items() if part >= SHOWN)
+        print(f"{name:12} {1000 * alone.times.mean():6.1f} ms, spread {1000 * alone.times.std():.1f}: {told}")
     return found
 
 
@@ -109,8 +109,8 @@ async def ask_openly(asks: Mapping[str, Ask], rate: float, seed: int) -> list[fl
     return spent
 
 
-async def measure(address: str, workers: int) -> list[tuple[float, Quantiles, Quantiles]]:
-    """Print and return, for each load, the requests a second, what was foretold and what was measured."""
+async def measure(address: str, workers: int) -> list[Row]:
+    """Print and return, for each load, what was foretold and what was measured."""
     order = {"target": TARGET, "landmarks": read_bundle(Path("models") / TARGET).neutral}
     reference = (Path("models") / TARGET / "reference.jpg").read_bytes()
     frames = encode_frames(draw_frames(Path("models") / TARGET / "reference.jpg"))
@@ -137,9 +137,8 @@ async def measure(address: str, workers: int) -> list[tuple[float, Quantiles, Qu
             sockets.put_nowait(socket)
 
         asks: dict[str, Ask] = {"synthesize": synthesize, "reenact": reenact, "stream": stream}
-        services = await ask_alone(asks)
-        for name, times in services.items():
-            print(f"{name:12} {1000 * times.mean():6.1f} ms, spread {1000 * times.std():.1f}")
+        alone = await ask_alone(client, asks)
+        services = {name: each.times for name, each in alone.items()}
         rows = []
         for seed, load in enumerate(LOADS):
             rate, foretold = foretell(services, load, workers)
@@ -151,20 +150,24 @@ async def measure(address: str, workers: int) -> list[tuple[float, Quantiles, Qu
                 f"({errors[1]:+.0f} %)",
                 flush=True,
             )
-            rows.append((rate, foretold, found))
-    plan(float(services["stream"].mean()))
+            rows.append(Row(workers, load, rate, foretold, found))
+    stages = alone["stream"].stages
+    plan(float(services["stream"].mean()), sum(stages.get(name, 0.0) for name in ("detect", "convert", "synthesize")))
     return rows
 
 
-def plan(frame: float, core_price: float = 0.04, gpu_price: float = 1.0, gpu_cores: int = 40) -> None:
-    """Print what streams need, from a frame's seconds on a core; prices are of an hour, in any currency."""
-    streams = BUSY / (frame * FRAMES_PER_SECOND)
-    for count in (10, 1_000, 100_000):
-        cores = int(np.ceil(count / streams))
-        gpus = int(np.ceil(cores / gpu_cores))
+def plan(frame: float, networks: float) -> None:
+    """Print what streams need, from a frame's seconds on a core, and those that its networks take of them.
+
+    On machines with GPUs the networks run there, and what is left of a frame takes cores besides.
+    """
+    for streams in (10, 1_000, 100_000):
+        frames = streams * FRAMES_PER_SECOND / BUSY
+        cores, beside = ceil(frames * frame - SLIGHT), ceil(frames * (frame - networks) - SLIGHT)
+        gpus = ceil(frames * networks / GPU_SPEED - SLIGHT)
         print(
-            f"{count:7} streams: {cores:7} cores, {cores * core_price:9.2f} an hour; or, an estimate, {gpus:5} GPUs "
-            f"that each do the work of {gpu_cores} cores, {gpus * gpu_price:8.2f}"
+            f"{streams:6} streams: {cores:6} cores, {cores * CORE_PRICE:8.2f} an hour; or, an estimate, {gpus:5} GPUs "
+            f"and {beside:6} cores, {gpus * GPU_PRICE + beside * CORE_PRICE:8.2f}"
         )
 
 
@@ -172,14 +175,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure one worker, then two."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.capacity", description=__doc__)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="how many, each on a core of its own")
+    parser.add_argument("--chart", type=Path, help="write the figures as a picture, an SVG file")
     options = parser.parse_args(arguments)
     cores = sorted(os.sched_getaffinity(0))
+    rows: list[Row] = []
     for workers in options.workers:
         os.sched_setaffinity(0, cores[:workers])  # what is started from here on inherits it
         with start(["service", "--workers", str(workers)]) as (address, _):
             os.sched_setaffinity(0, cores[workers:] or cores)
-            asyncio.run(measure(address, workers))
+            rows += asyncio.run(measure(address, workers))
         os.sched_setaffinity(0, cores)
+    print(f"load of the machine in the last minute: {os.getloadavg()[0]:.1f}")
+    if options.chart:
+        options.chart.write_text(draw_chart(rows), encoding="utf-8")
     return 0
 
 
