@@ -57,9 +57,9 @@ def test_a_killed_worker_leaves_the_bundle_of_torchrun(tmp_path: Path) -> None:
     for name in ("torchrun", "ray"):
         write_dataset(tmp_path / name / "data", "ada", film_points(24))
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    run(*launcher, *command(tmp_path / "torchrun", "train", "--target", "ada", steps=12))
+    run(*launcher, *command(tmp_path / "torchrun", "train", "--target", "ada", steps=60))
     others = find_worker()
-    ray = command(tmp_path / "ray", "train-ray", "--target", "ada", "--workers", "2", steps=12)
+    ray = command(tmp_path / "ray", "train-ray", "--target", "ada", "--workers", "2", steps=60)
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, *ray], cwd=REPOSITORY, env=ENVIRONMENT, stdout=log, stderr=log)
         end = time.monotonic() + 120
@@ -75,7 +75,7 @@ def test_a_killed_worker_leaves_the_bundle_of_torchrun(tmp_path: Path) -> None:
     assert len(events) == 2  # it did begin twice
     ours, theirs = bundles["ray"], bundles["torchrun"]
     assert ours.run is not None
-    assert ours.run.steps == 12
+    assert ours.run.steps == 60
     assert (ours.tl2f.sha256, ours.converter.sha256) == (theirs.tl2f.sha256, theirs.converter.sha256)
 
 
