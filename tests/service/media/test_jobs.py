@@ -65,7 +65,8 @@ async def test_from_the_upload_to_the_download(settings: Settings, clip: bytes) 
 
 async def test_progress_is_told_while_it_runs(settings: Settings, clip: bytes) -> None:
     detector = SteppedDetector()
-    async with serve(settings, detector) as client:
+    two = settings.model_copy(update={"threads": 2})  # one waits for the sixth frame's step while the fifth is drawn
+    async with serve(two, detector) as client:
         answer = await post(client, clip)
         job = await wait_for(client, answer.json()["id"], "running")
         assert (job["frames"], job["eta_seconds"]) == (0, None)
