@@ -1,6 +1,5 @@
-"""The queue M/G/k, played through: requests at random moments, measured service times, one queue, `k` workers."""
+"""The queue M/G/1 of each worker, played through: requests at random moments, of measured service times."""
 
-import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -41,18 +40,25 @@ class Row:
     found: Quantiles
 
 
-def foretell(services: Mapping[str, Times], load: float, workers: int, seed: int = 0) -> tuple[float, Quantiles]:
-    """Requests a second at which the workers are busy for the share `load` of their time, and how long answers take."""
+def foretell(
+    services: Mapping[str, Times], load: float, workers: int, beside: float = 0.0, seed: int = 0
+) -> tuple[float, Quantiles]:
+    """Requests a second at which the workers are busy for the share `load` of their time, and how long answers take.
+
+    An answer takes `beside` seconds more that no worker is busy with.
+    """
     dice = np.random.default_rng(seed)
     mean = sum(share * float(services[name].mean()) for name, share in SHARES.items())
     rate = load * workers / mean
     arrivals = np.cumsum(dice.exponential(1 / rate, PLAYED))
     kinds = dice.choice(len(SHARES), PLAYED, p=list(SHARES.values()))
     drawn = np.stack([dice.choice(services[name], PLAYED) for name in SHARES])[kinds, np.arange(PLAYED)]
+    takers = dice.integers(workers, size=PLAYED)  # a connection stays with its worker, whether that is free or not
     free = [0.0] * workers
     spent = np.empty(PLAYED)
-    for number, (arrival, service) in enumerate(zip(arrivals.tolist(), drawn.tolist(), strict=True)):
-        ended = max(heapq.heappop(free), arrival) + service
-        heapq.heappush(free, ended)
-        spent[number] = ended - arrival
-    return rate, Quantiles.of(spent[PLAYED // 10 :])
+    for number, (taker, arrival, service) in enumerate(
+        zip(takers.tolist(), arrivals.tolist(), drawn.tolist(), strict=True)
+    ):
+        free[taker] = max(free[taker], arrival) + service
+        spent[number] = free[taker] - arrival
+    return rate, Quantiles.of(spent[PLAYED // 10 :] + beside)

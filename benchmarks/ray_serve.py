@@ -36,7 +36,7 @@ def start(words: Sequence[str], threads: int = 1) -> Iterator[tuple[str, int]]:
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory() as jobs, tempfile.TemporaryFile() as log:
         chosen = {"JOBS_DIR": jobs, "THREADS": threads, "QUEUE_SIZE": 64, "MAX_STREAMS": 64}
-        chosen |= {"DEADLINE_SECONDS": 60, "LOG_LEVEL": "warning"}
+        chosen |= {"DEADLINE_SECONDS": 60, "STREAM_IDLE_SECONDS": 600, "LOG_LEVEL": "warning"}
         environment = os.environ | {f"LANDMARKGAN_{name}": str(value) for name, value in chosen.items()}
         command = [sys.executable, "-m", *words, "--port", str(port)]
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)

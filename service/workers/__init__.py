@@ -3,7 +3,7 @@
 from typing import Literal
 
 CORES_PER_WORKER = 2
-"""A process finds one face while it draws another, on two threads; docs/scale.md has the measurement."""
+"""A process finds one face while it draws another, on two threads; docs/scale.md has what is measured of it."""
 
 
 def choose_workers(wanted: int | Literal["auto"], cores: int) -> int:

@@ -30,12 +30,19 @@ def test_hardly_any_load_is_answered_in_the_service_time() -> None:
     assert found.p99 == pytest.approx(20)
 
 
-def test_a_second_worker_shortens_the_wait_at_the_same_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queueing, "PLAYED", 20_000)
+def test_two_workers_answer_twice_as_much_as_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queueing, "PLAYED", 100_000)
     services = {name: np.full(10, 0.01 * number) for number, name in enumerate(SHARES, 1)}
-    one, two = (foretell(services, 0.7, workers) for workers in (1, 2))
+    one, two = (foretell(services, 0.5, workers) for workers in (1, 2))
     assert two[0] == pytest.approx(2 * one[0])
-    assert two[1].p99 < one[1].p99
+    assert two[1].p99 == pytest.approx(one[1].p99, rel=0.1)
+
+
+def test_what_keeps_no_worker_busy_delays_alone() -> None:
+    services = dict.fromkeys(SHARES, np.full(10, 0.02))
+    (rate, found), (same, later) = (foretell(services, 0.5, 1, beside) for beside in (0.0, 0.005))
+    assert rate == same
+    assert later.p50 == pytest.approx(found.p50 + 5)
 
 
 def test_machines_grow_with_the_streams(capsys: pytest.CaptureFixture[str]) -> None:
