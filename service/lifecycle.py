@@ -31,7 +31,7 @@ class Lifecycle:
         if self.failure is not None:
             raise LoadFailedError(self.failure)
 
-    def need_studio(self) -> FaceService:
+    def need_face_service(self) -> FaceService:
         """A draining service serves on, until it is closed.
 
         Raises NotReadyError while the targets are loading, and LoadFailedError where that failed.
@@ -45,7 +45,7 @@ class Lifecycle:
         """Raises NotReadyError, saying why, where new requests should go elsewhere."""
         if self.draining:
             raise NotReadyError("The service is shutting down.")
-        catalogue = self.need_studio().catalogue
+        catalogue = self.need_face_service().catalogue
         if not catalogue.targets:
             reasons = "; ".join(catalogue.damaged.values()) or "the models folder holds no bundle"
             raise NotReadyError(f"No target can be served: {reasons}")

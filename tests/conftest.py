@@ -2,7 +2,7 @@
 
 import pytest
 
-import shared  # noqa: F401
+import shared  # noqa: F401 - imported for what it sets: telemetry is off before any test imports onnxruntime
 
 
 @pytest.fixture(autouse=True)

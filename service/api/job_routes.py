@@ -68,7 +68,7 @@ class JobOut(BaseModel):
 
 async def get_jobs(request: Request, lifecycle: Annotated[Lifecycle, Depends(get_lifecycle)]) -> Jobs:
     """The jobs, once they are loaded. Raises NotReadyError."""
-    lifecycle.need_studio()
+    lifecycle.need_face_service()
     jobs = request.app.state.jobs
     assert isinstance(jobs, Jobs)
     return jobs

@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect
 
 from service import __version__
 from service.api.connection import run_while_connected
-from service.api.routes import StateDep, StudioDep, describe_target, tell_timings
+from service.api.routes import FaceServiceDep, StateDep, describe_target, tell_timings
 from service.api.schemas import Coordinate, Point
 from service.errors import ClientGoneError, HeaderError, InferenceRequestError, MediaTypeError
 from service.inference.face_service import BatchResult
@@ -174,19 +174,19 @@ async def check_readiness(lifecycle: StateDep) -> ReadyOut:
 
 
 @router.get("/models/{target_id}")
-async def show_model(target_id: str, face_service: StudioDep) -> ModelOut:
+async def show_model(target_id: str, face_service: FaceServiceDep) -> ModelOut:
     """A target's tensors."""
     return ModelOut.of(face_service.catalogue.find(target_id).manifest)
 
 
 @router.get("/models/{target_id}/ready")
-async def check_model(target_id: str, face_service: StudioDep) -> ReadyOut:
+async def check_model(target_id: str, face_service: FaceServiceDep) -> ReadyOut:
     """Whether the target is served."""
     return ReadyOut(name=face_service.catalogue.find(target_id).manifest.target, ready=True)
 
 
 @router.post("/models/{target_id}/infer", response_model=InferenceResponse, openapi_extra=DOCUMENTED_BODY)
-async def infer(target_id: str, request: Request, face_service: StudioDep) -> Response:
+async def infer(target_id: str, request: Request, face_service: FaceServiceDep) -> Response:
     """Landmarks to the target's faces, as many as run as one batch."""
     order, rest = await read_request(request)
     faces = read_landmarks(order.inputs, rest)

@@ -49,6 +49,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._writes: asyncio.TimerHandle | None = None
         self._unsent = 0
 
+    # uvicorn names a Transport where asyncio has a BaseTransport; this is called with what uvicorn is.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._await_until(self.patience)

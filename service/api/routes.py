@@ -11,23 +11,20 @@ from starlette.concurrency import run_in_threadpool
 
 from service import __version__
 from service.api.connection import run_while_connected
+from service.api.provenance_schemas import ProvenanceOut
 from service.api.schemas import (
-    DamagedOut,
     FacesOut,
-    ManifestOut,
     PictureForm,
     PicturesForm,
-    ProvenanceOut,
     ReenactForm,
     StateOut,
     SynthesisOut,
     SynthesizeRequest,
-    TargetOut,
-    TargetsOut,
     VersionOut,
     to_milliseconds,
 )
 from service.api.schemes import SchemeOut, find_scheme
+from service.api.target_schemas import DamagedOut, ManifestOut, TargetOut, TargetsOut
 from service.api.tracing import trace_stages
 from service.errors import MediaTypeError
 from service.inference.bundles import Target
@@ -50,7 +47,7 @@ async def get_lifecycle(request: Request) -> Lifecycle:
 
 async def get_face_service(request: Request) -> FaceService:
     """The face_service, once it is loaded. Raises NotReadyError."""
-    return (await get_lifecycle(request)).need_studio()
+    return (await get_lifecycle(request)).need_face_service()
 
 
 async def require_json(request: Request) -> None:
@@ -70,14 +67,14 @@ def _require(request: Request, media_type: str) -> None:
 
 
 StateDep = Annotated[Lifecycle, Depends(get_lifecycle)]
-StudioDep = Annotated[FaceService, Depends(get_face_service)]
+FaceServiceDep = Annotated[FaceService, Depends(get_face_service)]
 
 router = APIRouter()
 
 
 @router.post("/synthesize", response_model=SynthesisOut, dependencies=[Depends(require_json)], tags=["faces"])
 async def synthesize(
-    request: Request, order: Annotated[SynthesizeRequest, Body()], face_service: StudioDep
+    request: Request, order: Annotated[SynthesizeRequest, Body()], face_service: FaceServiceDep
 ) -> Response:
     """Landmarks to the target's face."""
     work = face_service.synthesize(
@@ -95,7 +92,7 @@ async def synthesize(
 
 
 @router.post("/reenact", response_model=SynthesisOut, dependencies=[Depends(require_form)], tags=["faces"])
-async def reenact(request: Request, form: Annotated[ReenactForm, MULTIPART], face_service: StudioDep) -> Response:
+async def reenact(request: Request, form: Annotated[ReenactForm, MULTIPART], face_service: FaceServiceDep) -> Response:
     """Anyone's picture to the target's face with its expression and pose."""
     neutral = form.read_neutral()
     work = face_service.reenact(form.target, form.image.read, form.face, form.paste_back, form.to_output(), neutral)
@@ -105,7 +102,7 @@ async def reenact(request: Request, form: Annotated[ReenactForm, MULTIPART], fac
 
 @router.post("/landmarks", dependencies=[Depends(require_form)], tags=["faces"])
 async def landmarks(
-    request: Request, form: Annotated[PicturesForm, MULTIPART], face_service: StudioDep, response: Response
+    request: Request, form: Annotated[PicturesForm, MULTIPART], face_service: FaceServiceDep, response: Response
 ) -> FacesOut:
     """A picture's faces and their landmarks, the largest first; an empty list where there is none.
 
@@ -119,7 +116,7 @@ async def landmarks(
 
 @router.post("/provenance", dependencies=[Depends(require_form)], tags=["faces"])
 async def provenance(
-    request: Request, form: Annotated[PictureForm, MULTIPART], face_service: StudioDep
+    request: Request, form: Annotated[PictureForm, MULTIPART], face_service: FaceServiceDep
 ) -> ProvenanceOut:
     """Which marks of synthetic origin a picture carries, and which target it shows."""
     work = face_service.inspect(form.image.read)
@@ -128,7 +125,7 @@ async def provenance(
 
 
 @router.get("/targets", tags=["targets"])
-async def list_targets(face_service: StudioDep) -> TargetsOut:
+async def list_targets(face_service: FaceServiceDep) -> TargetsOut:
     """The targets served, and those refused with the reason."""
     return TargetsOut(
         default=face_service.settings.default_target,
@@ -138,7 +135,7 @@ async def list_targets(face_service: StudioDep) -> TargetsOut:
 
 
 @router.get("/targets/{target_id}", response_model=ManifestOut, tags=["targets"])
-async def show_target(target_id: str, request: Request, face_service: StudioDep) -> Response:
+async def show_target(target_id: str, request: Request, face_service: FaceServiceDep) -> Response:
     """One target's manifest, but for its metrics and presets."""
     target = face_service.catalogue.find(target_id)
     return answer_target(
@@ -147,21 +144,21 @@ async def show_target(target_id: str, request: Request, face_service: StudioDep)
 
 
 @router.get("/targets/{target_id}/metrics", response_model=dict[str, Measured], tags=["targets"])
-async def show_target_metrics(target_id: str, request: Request, face_service: StudioDep) -> Response:
+async def show_target_metrics(target_id: str, request: Request, face_service: FaceServiceDep) -> Response:
     """One target's figures, with the split that they were measured on."""
     target = face_service.catalogue.find(target_id)
     return answer_target(request, target, target.manifest.model_dump(mode="json")["metrics"])
 
 
 @router.get("/targets/{target_id}/presets", response_model=dict[str, Shape], tags=["targets"])
-async def show_presets(target_id: str, request: Request, face_service: StudioDep) -> Response:
+async def show_presets(target_id: str, request: Request, face_service: FaceServiceDep) -> Response:
     """What the target was filmed doing: landmarks of one frame each, in crop units."""
     target = face_service.catalogue.find(target_id)
     return answer_target(request, target, target.manifest.model_dump(mode="json")["presets"])
 
 
 @router.get("/targets/{target_id}/reference", response_class=Response, tags=["targets"])
-async def show_reference(target_id: str, request: Request, face_service: StudioDep) -> Response:
+async def show_reference(target_id: str, request: Request, face_service: FaceServiceDep) -> Response:
     """One target's reference picture."""
     target = face_service.catalogue.find(target_id)
     if is_unchanged(request, target):
@@ -196,7 +193,7 @@ async def show_metrics(request: Request) -> Response:
 
 
 @router.get("/version", tags=["state"])
-async def show_version(face_service: StudioDep) -> VersionOut:
+async def show_version(face_service: FaceServiceDep) -> VersionOut:
     """Versions, and where the networks run."""
     return VersionOut(
         version=__version__,

@@ -1,21 +1,15 @@
 """What requests and answers look like on the wire."""
 
 import base64
-from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import UploadFile
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from service.inference.bundles import Consent, Target
 from service.inference.face_service import DetectedFaces, Detection, Output, SynthesisResult
 from service.inference.synthesis import WHOLE, Units, View
 from service.media.images import PictureFormat
-from service.provenance.inspection import Provenance
 from service.provenance.label import Label
-from service.provenance.watermark import Kind
-from shared.bundle import BundleManifest
 from shared.detectors import DetectedFace
 from shared.errors import LandmarksError
 from shared.geometry import Crop
@@ -224,10 +218,10 @@ class DetectedFacesOut(BaseModel):
     faces: list[FaceOut]
 
     @classmethod
-    def of(cls, sighting: DetectedFaces, scheme: str) -> "DetectedFacesOut":
+    def of(cls, detected: DetectedFaces, scheme: str) -> "DetectedFacesOut":
         """The same faces."""
-        faces = [FaceOut.of(face, scheme) for face in sighting.faces]
-        return cls(width=sighting.width, height=sighting.height, faces=faces)
+        faces = [FaceOut.of(face, scheme) for face in detected.faces]
+        return cls(width=detected.width, height=detected.height, faces=faces)
 
 
 class FacesOut(DetectedFacesOut):
@@ -253,116 +247,6 @@ class FacesOut(DetectedFacesOut):
             neutral=None if detection.neutral is None else list_points(detection.neutral),
             timings_ms=to_milliseconds(detection.stages),
         )
-
-
-class WatermarkOut(BaseModel):
-    """The mark in the pixels. `corrected`: how many of its 48 bits were read wrong, and made good."""
-
-    kind: Kind = Field(description="composite: a face pasted into a filmed picture.")
-    corrected: int
-
-
-class MetadataOut(BaseModel):
-    """What the file's XMP says; anybody can write or remove it."""
-
-    source_type: str = Field(description="IPTC DigitalSourceType.")
-    target: str | None
-    bundle: str | None
-
-
-class CredentialsOut(BaseModel):
-    """What the file's C2PA credentials say, and whether they are whole."""
-
-    state: str = Field(description="Valid: whole, by a signer whom this service does not know; Trusted; Invalid.")
-    signer: str | None
-    generator: str | None
-    source_type: str | None
-    target: str | None
-    bundle: str | None
-
-
-class ProvenanceOut(BaseModel):
-    """Which marks a picture carries. Where it carries none, nothing is known of it."""
-
-    synthetic: bool = Field(description="Whether any mark says so.")
-    target: str | None = Field(description="Whose face it is: of the watermark, where it is a target served here.")
-    watermark: WatermarkOut | None
-    metadata: MetadataOut | None
-    credentials: CredentialsOut | None = Field(description="Read where the service has c2pa-python.")
-
-    @classmethod
-    def of(cls, found: Provenance, known: Iterable[str]) -> "ProvenanceOut":
-        """The same marks; `known` are the ids that a watermark can be told by."""
-        mark, metadata, signed = found.watermark, found.metadata, found.credentials
-        return cls(
-            synthetic=found.synthetic,
-            target=found.find_target(known),
-            watermark=WatermarkOut(kind=mark.kind, corrected=mark.corrected) if mark else None,
-            metadata=MetadataOut(**asdict(metadata)) if metadata else None,
-            credentials=CredentialsOut(**asdict(signed)) if signed else None,
-        )
-
-
-class TargetOut(BaseModel):
-    """One target in the list."""
-
-    id: str
-    display_name: str
-    scheme: str
-    points: int
-    image_size: int
-    licence: str
-    consent: Consent = Field(description="Whether the manifest names a record in which the person agreed.")
-    bundle: str = Field(description="SHA-256 of the bundle, which X-LandmarkGAN-Bundle repeats on all that it makes.")
-    manifest: str = Field(description="Path of the manifest, without what the next two have.")
-    metrics: str = Field(description="Path of the figures.")
-    presets: str = Field(description="Path of the presets.")
-    reference: str = Field(description="Path of the reference picture.")
-
-    @classmethod
-    def of(cls, target: Target) -> "TargetOut":
-        """The manifest in short."""
-        manifest = target.manifest
-        return cls(
-            id=manifest.target,
-            display_name=manifest.display_name,
-            scheme=manifest.scheme,
-            points=len(manifest.neutral),
-            image_size=manifest.image_size,
-            licence=manifest.data.licence,
-            consent=target.consent,
-            bundle=target.bundle,
-            manifest=f"/targets/{manifest.target}",
-            metrics=f"/targets/{manifest.target}/metrics",
-            presets=f"/targets/{manifest.target}/presets",
-            reference=f"/targets/{manifest.target}/reference",
-        )
-
-
-# The manifest but for what has paths of its own, and is most of its bytes.
-ManifestOut = create_model(
-    "ManifestOut",
-    **{
-        name: (field.annotation, field)
-        for name, field in BundleManifest.model_fields.items()
-        if name not in ("metrics", "presets")
-    },  # type: ignore[call-overload]
-)
-
-
-class DamagedOut(BaseModel):
-    """A bundle that is not served, and why; its id may be served all the same, by the bundle that was there before."""
-
-    id: str
-    reason: str
-
-
-class TargetsOut(BaseModel):
-    """What there is to serve."""
-
-    default: str | None
-    targets: list[TargetOut]
-    damaged: list[DamagedOut]
 
 
 class VersionOut(BaseModel):

@@ -94,7 +94,7 @@ class Stream:
 
     def __init__(self, socket: WebSocket, lifecycle: Lifecycle) -> None:
         self.socket, self.lifecycle = socket, lifecycle
-        self.face_service: FaceService = lifecycle.need_studio()
+        self.face_service: FaceService = lifecycle.need_face_service()
         self.settings = self.face_service.settings
         self.received = self.answered = self.dropped = 0
         self._options: StreamOptions | None = None

@@ -92,7 +92,7 @@ def run(settings: Settings, options: argparse.Namespace, low: int, high: int) ->
             signal.signal(number, lambda *_: ended.set())
         print(f"Serving at http://{settings.host}:{settings.port} with {low} to {high} replicas.", flush=True)
         ended.wait()
-        serve.shutdown()  # type: ignore[no-untyped-call]
+        serve.shutdown()  # type: ignore[no-untyped-call]  # Ray ships no types for this function
     return 0
 
 

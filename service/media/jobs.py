@@ -74,13 +74,13 @@ class Jobs:
         self._folder = JobFolder(settings.jobs_dir)
         self._running = asyncio.Semaphore(settings.jobs_at_once)
         self._opening = asyncio.Lock()  # a file that lies may take memory before it is found out: one at a time
-        self._studio: FaceService | None = None
+        self._face_service: FaceService | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
     async def start(self, face_service: FaceService) -> None:
         """Take up what an earlier process left. Raises StartError where another service has the folder."""
         await asyncio.to_thread(self._folder.lock)
-        self._studio = face_service
+        self._face_service = face_service
         for job in await asyncio.to_thread(_load_jobs, self._folder):
             self._jobs[job.record.id] = job
             if not job.ended:
@@ -89,7 +89,7 @@ class Jobs:
 
     async def close(self) -> None:
         """Stop what runs; the records stay as they are, for the next process."""
-        self._studio = None
+        self._face_service = None
         tasks = [job.task for job in self._jobs.values() if job.task is not None]
         tasks += [self._sweeper] if self._sweeper is not None else []
         for task in tasks:
@@ -102,10 +102,10 @@ class Jobs:
 
         Raises QueueFullError, StorageError, what opening the video raises, and the errors of `FaceService.find_target`.
         """
-        if self._studio is None:
+        if self._face_service is None:
             raise NotReadyError("The service is shutting down.")
-        target = self._studio.find_target(options.target)
-        self._studio.need_detector()
+        target = self._face_service.find_target(options.target)
+        self._face_service.need_detector()
         options = options.model_copy(update={"target": target.manifest.target})  # whatever the default is tomorrow
 
         async def take(job: Job) -> None:
@@ -117,9 +117,9 @@ class Jobs:
 
     async def submit_film(self, order: FilmOrder) -> Job:
         """A new job of keyframes. Raises LandmarksError, and what `submit` raises."""
-        if self._studio is None:
+        if self._face_service is None:
             raise NotReadyError("The service is shutting down.")
-        target = self._studio.find_target(order.target)
+        target = self._face_service.find_target(order.target)
         order.place(target)
         order = order.model_copy(update={"target": target.manifest.target})
         options = FilmOptions.model_validate(order.model_dump(exclude={"keyframes"}))
@@ -128,7 +128,7 @@ class Jobs:
         return job
 
     async def _begin(self, options: RenderOptions | FilmOptions, take: Callable[[Job], Awaitable[None]]) -> Job:
-        assert self._studio is not None
+        assert self._face_service is not None
         if sum(not job.ended for job in self._jobs.values()) >= self.settings.jobs_at_once + self.settings.jobs_waiting:
             raise QueueFullError("As many video jobs are waiting as may wait; try again later.")
         record = JobRecord(id=secrets.token_hex(16), options=options, created=time.time())
@@ -140,8 +140,8 @@ class Jobs:
             del self._jobs[record.id]
             await asyncio.shield(asyncio.to_thread(delete_folder, job.folder))
             raise
-        if self._studio is not None:  # else it is the next process's
-            job.task = asyncio.create_task(self._run(job, self._studio))
+        if self._face_service is not None:  # else it is the next process's
+            job.task = asyncio.create_task(self._run(job, self._face_service))
         return job
 
     def count_states(self) -> Counter[JobState]:

@@ -149,12 +149,12 @@ def build_tables(evaluation: Evaluation) -> list[Table]:
 
 def build_brief(evaluation: Evaluation) -> list[Table]:
     """The tables that a page has room for: means in place of pairs, and one reading of the expression."""
-    reenactment, own, edits, expression, *_ = build_tables(evaluation)
+    reenactment, own, _, expression, *_ = build_tables(evaluation)
     mean, expression_mean = (
         replace(table, groups=[group for group in table.groups if group.title == MEAN])
         for table in (reenactment, expression)
     )
-    return [mean, own, edits, expression_mean]
+    return [mean, own, expression_mean]
 
 
 def build_targets(evaluation: Evaluation, targets: Sequence[str], brief: bool = False) -> Table:

@@ -18,7 +18,7 @@ WARMUP_STEPS = 20
 LAST_RATE = 0.01
 """Of the cosine: where it begins, and the share of the rate where it ends."""
 
-HOLLOW_RATE = 0.1
+INTERIOR_RATE = 0.1
 """Of the textures behind lips and lids, in units of the skin's: few frames show a place there, and Adam's steps are as
 large by a few noisy gradients as by many."""
 
@@ -30,12 +30,12 @@ def group_parameters(network: nn.Module, config: GeneratorTraining | None) -> Gr
     """
     if config is None:
         return [{"params": list(network.parameters()), "multiplier": 1.0, "weight_decay": 0.0}]
-    others, skin, hollows = list[nn.Parameter](), list[nn.Parameter](), list[nn.Parameter]()
+    others, skin, interiors = list[nn.Parameter](), list[nn.Parameter](), list[nn.Parameter]()
     for name, value in network.named_parameters():
-        kind = others if not name.endswith("textures") else hollows if name.startswith("hollows") else skin
+        kind = others if not name.endswith("textures") else interiors if name.startswith("interiors") else skin
         kind.append(value)
     groups: Groups = [{"params": others, "multiplier": 1.0, "weight_decay": config.weight_decay}]
-    for textures, rate in ((skin, config.texture_rate), (hollows, HOLLOW_RATE * config.texture_rate)):
+    for textures, rate in ((skin, config.texture_rate), (interiors, INTERIOR_RATE * config.texture_rate)):
         if textures:
             groups.append({"params": textures, "multiplier": rate, "weight_decay": 0.0})
     return groups

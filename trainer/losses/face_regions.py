@@ -1,4 +1,4 @@
-"""Turned squares of pictures, batched and with a gradient: where a frozen network looks."""
+"""Turned square regions of pictures, batched and with a gradient: where a frozen network looks."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Squares:
-    """Turned squares of pictures, (B,) each, in crop units and radians: `shared.detectors.region.Region`, batched."""
+class RegionBatch:
+    """`shared.detectors.region.Region`, batched: turned squares of pictures, (B,) each, in crop units and radians."""
 
     x: Tensor
     y: Tensor
@@ -22,7 +22,7 @@ class Squares:
         return turned + torch.stack([self.x, self.y], dim=1)[:, None]
 
     def cut(self, pictures: Tensor, size: int) -> Tensor:
-        """The squares of pictures (B, 3, H, W), resampled to (B, 3, size, size); the border goes on outside."""
+        """The regions of pictures (B, 3, H, W), resampled to (B, 3, size, size); the border goes on outside."""
         axis = (torch.arange(size, device=pictures.device) + 0.5) / size
         grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1).view(1, -1, 2)
         place = self.to_picture(grid.expand(len(pictures), -1, -1)).view(-1, size, size, 2)
@@ -35,13 +35,13 @@ def measure_angle(start: Tensor, end: Tensor) -> Tensor:
     return torch.atan2(across[:, 1], across[:, 0])
 
 
-def bound_points(points: Tensor, angle: Tensor, scale: float, above: float = 0.0) -> Squares:
-    """Squares at these angles about points (B, n, 2), `scale` times their longer extent; `above` adds to the height."""
+def bound_points(points: Tensor, angle: Tensor, scale: float, above: float = 0.0) -> RegionBatch:
+    """Regions at these angles about points (B, n, 2), `scale` times their longer extent; `above` adds to the height."""
     turned = _turn(points, -angle)
     low, high = turned.amin(dim=1), turned.amax(dim=1)  # (B, 2)
     low = torch.stack([low[:, 0], low[:, 1] - above * (high - low)[:, 1]], dim=1)
     centre = _turn(((low + high) / 2)[:, None], angle)[:, 0]
-    return Squares(centre[:, 0], centre[:, 1], (high - low).amax(dim=1) * scale, angle)
+    return RegionBatch(centre[:, 0], centre[:, 1], (high - low).amax(dim=1) * scale, angle)
 
 
 def _turn(vectors: Tensor, angle: Tensor) -> Tensor:

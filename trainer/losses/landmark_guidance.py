@@ -20,7 +20,7 @@ from shared.detectors.mesh import (
     find_network,
 )
 from shared.landmarks import CONVERSIONS, Scheme
-from trainer.losses.face_regions import Squares, bound_points, measure_angle
+from trainer.losses.face_regions import RegionBatch, bound_points, measure_angle
 from trainer.networks.onnx_graph import OnnxGraph
 
 MESH_SIZE, EYE_SIZE = 192, 64
@@ -70,7 +70,7 @@ class LandmarkGuidance(nn.Module):
         pupils = [] if self.scheme.pupils is None else [each[:, -1:] for each in placed]
         return torch.cat([reduced, *pupils], dim=1)
 
-    def _find_places(self, pictures: Tensor, landmarks: Tensor) -> tuple[Squares, tuple[Squares, Squares]]:
+    def _find_places(self, pictures: Tensor, landmarks: Tensor) -> tuple[RegionBatch, tuple[RegionBatch, RegionBatch]]:
         """Where the mesh and the eye network, on its left and right side, look."""
         outer_right, _, _, outer_left = self.scheme.eye_corners
         angle = measure_angle(landmarks[:, outer_right], landmarks[:, outer_left])
@@ -83,6 +83,6 @@ class LandmarkGuidance(nn.Module):
         )
         return bound_points(points, angle, REGION_SCALE), (left, right)
 
-    def _trace(self, pictures: Tensor, place: Squares) -> Tensor:
+    def _trace(self, pictures: Tensor, place: RegionBatch) -> Tensor:
         points = self.mesh(place.cut(pictures, MESH_SIZE))["points"]
         return place.to_picture(points[..., :2] / MESH_SIZE)  # (B, 468, 2)

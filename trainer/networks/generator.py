@@ -97,7 +97,7 @@ class Generator(nn.Module):
     @property
     def behind(self) -> list[tuple[RegionCode, RegionPicture]]:
         """Code and picture of what shows between the lips and between the lids of the right and the left eye."""
-        return self._pair(range(1, 4), self.hollows)
+        return self._pair(range(1, 4), self.interiors)
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
@@ -122,15 +122,15 @@ class Generator(nn.Module):
         widths = [own + head for own in owns]  # a region's own code, then the head's
         whole, mouth, eye = config.textures
         teeth, eyeball = config.behind
-        of_whole, of_mouth, of_eye, of_hollow = config.channels
+        of_whole, of_mouth, of_eye, of_interior = config.channels
         hidden = config.hidden
         self.skin = nn.ModuleList([RegionPicture(head, head, whole, (SIZE, SIZE), 4, 3, hidden, of_whole)])
         for width, own, size, count, channels, stride in zip(
             widths, owns, WINDOWS, (mouth, eye, eye), (of_mouth, of_eye, of_eye), (4, 2, 2), strict=True
         ):
             self.skin.append(RegionPicture(width, own, count, size, stride, 2, hidden, channels))
-        self.hollows = nn.ModuleList(
-            RegionPicture(width, own, count, size, 4, 1, hidden, of_hollow)
+        self.interiors = nn.ModuleList(
+            RegionPicture(width, own, count, size, 4, 1, hidden, of_interior)
             for width, own, count, size in zip(widths, owns, (teeth, eyeball, eyeball), TILES, strict=True)
         )
         self.margins = nn.ModuleList(_start_still(width, hidden // 4, 2) for width in widths)
@@ -219,7 +219,7 @@ class Generator(nn.Module):
 
     def open(self, skin: Tensor, landmarks: Tensor, codes: list[Tensor]) -> Tensor:
         """The deformed skin (B, 3, 256, 256) with teeth and eyeballs where its lips and lids are apart."""
-        atlas = lay_out(*(picture(code) for picture, code in zip(self.hollows, codes[1:], strict=True)))
+        atlas = lay_out(*(picture(code) for picture, code in zip(self.interiors, codes[1:], strict=True)))
         learned = [margin(code) for margin, code in zip(self.margins, codes[1:], strict=True)]  # (B, 2) each
         margins = WIDEST_MARGIN * torch.stack(learned, dim=2).flatten(1).tanh()  # (B, 6), the upper edges' first
         field = self.apertures(landmarks, self.cells, margins)  # (B, 4, P)

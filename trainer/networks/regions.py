@@ -23,9 +23,9 @@ KEY_SHARPNESS = 3.0
 
 
 class RegionCode(nn.Module):
-    """Landmarks of a region -> its principal components, each of spread one, held within what was filmed.
+    """Landmarks of a region -> its principal components, each of spread one, clamped to the training range.
 
-    Beyond what was filmed a region keeps its looks, and its shape alone goes on. `anchor` are points whose mean is
+    Beyond that range a region keeps its looks, and its shape alone goes on. `anchor` are points whose mean is
     taken off first: an eye that moves with the head is the same eye.
     """
 

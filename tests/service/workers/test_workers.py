@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import pytest
@@ -142,8 +143,8 @@ def test_one_process_loads_none_of_it() -> None:
 
 
 @pytest.mark.parametrize(("wanted", "cores", "found"), [(3, 1, 3), ("auto", 1, 1), ("auto", 2, 1), ("auto", 16, 8)])
-def test_auto_is_a_process_for_every_two_cores(wanted: int | str, cores: int, found: int) -> None:
-    assert choose_workers(wanted, cores) == found  # type: ignore[arg-type]
+def test_auto_is_a_process_for_every_two_cores(wanted: int | Literal["auto"], cores: int, found: int) -> None:
+    assert choose_workers(wanted, cores) == found
 
 
 def test_workers_share_the_cores_unless_told_otherwise() -> None:

@@ -6,7 +6,7 @@ import torch
 from tests.trainer.tiny_training import TEXTURES, UPSCALE
 from trainer.config import PRESETS, GeneratorTraining
 from trainer.loops.optimisers import (
-    HOLLOW_RATE,
+    INTERIOR_RATE,
     LAST_RATE,
     WARMUP_STEPS,
     group_parameters,
@@ -46,13 +46,13 @@ def test_the_first_step_is_as_each_says(kind: str) -> None:
 def test_textures_learn_quicker_and_do_not_decay() -> None:
     theta = Generator(TEXTURES)
     config = GeneratorTraining(texture_rate=3.0, weight_decay=0.5)
-    others, skin, hollows = group_parameters(theta, config)
+    others, skin, interiors = group_parameters(theta, config)
     assert (others["multiplier"], others["weight_decay"]) == (1.0, 0.5)
     assert (skin["multiplier"], skin["weight_decay"]) == (3.0, 0.0)
-    assert (hollows["multiplier"], hollows["weight_decay"]) == (3.0 * HOLLOW_RATE, 0.0)
-    for group, regions in ((skin, theta.regions), (hollows, theta.behind)):
+    assert (interiors["multiplier"], interiors["weight_decay"]) == (3.0 * INTERIOR_RATE, 0.0)
+    for group, regions in ((skin, theta.regions), (interiors, theta.behind)):
         assert [each.shape for each in group["params"]] == [picture.textures.shape for _, picture in regions]
-    total = sum(each.numel() for group in (others, skin, hollows) for each in group["params"])
+    total = sum(each.numel() for group in (others, skin, interiors) for each in group["params"])
     assert total == sum(each.numel() for each in theta.parameters())
 
 

@@ -14,7 +14,7 @@ from shared.detectors.region import Region, cut_region
 from shared.errors import DetectorUnavailableError
 from shared.landmarks import IBUG68, IBUG70, WFLW98, Scheme
 from shared.pixels import from_network, to_network
-from trainer.losses.face_regions import Squares
+from trainer.losses.face_regions import RegionBatch
 from trainer.losses.landmark_guidance import LandmarkGuidance
 
 MODELS = Path(__file__).parents[3] / "models"
@@ -81,10 +81,10 @@ def test_a_square_is_cut_as_the_detector_cuts_it() -> None:
     image = Image.fromarray(from_network(picture.numpy())[0])
     wanted = cut_region(image, region, 64, extend=True).astype(np.float32)
     places = (torch.tensor([value]) for value in (region.x / 256, region.y / 256, region.side / 256, region.angle))
-    ours = Squares(*places).cut(picture, 64)[0].permute(1, 2, 0).numpy() * 255
+    ours = RegionBatch(*places).cut(picture, 64)[0].permute(1, 2, 0).numpy() * 255
     assert np.abs(ours - wanted).mean() < 3  # the detector averages by whole blocks first
     points = torch.rand(1, 5, 2)
-    square = Squares(*(torch.tensor([value]) for value in (0.4, 0.6, 0.5, -0.7)))
+    square = RegionBatch(*(torch.tensor([value]) for value in (0.4, 0.6, 0.5, -0.7)))
     np.testing.assert_allclose(
         square.to_picture(points)[0].numpy(), Region(0.4, 0.6, 0.5, -0.7).to_picture(points[0].numpy()), atol=1e-6
     )
